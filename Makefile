@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# libpumit. `make help` lists what can be made. Everything built lands in $(BUILD).
+
+VERSION := 0.1.0
+ABI     := 0
+
+prefix     ?= /usr/local
+bindir     ?= $(prefix)/bin
+libdir     ?= $(prefix)/lib
+includedir ?= $(prefix)/include
+datadir    ?= $(prefix)/share
+DESTDIR    ?=
+BUILD      ?= build
+
+CC     ?= cc
+CXX    ?= c++
+PYTHON ?= /usr/bin/python3
+
+PACKAGES := gcc g++ libc6-dev make pkg-config libdnnl-dev libopenblas-openmp-dev zlib1g-dev libnifti2-dev \
+	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev check python3 python3-numpy
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wformat=2 -Wwrite-strings -Wundef -Wvla
+CFLAGS   ?= -O2 -g
+BASE     := -std=c11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
+	-fstack-protector-strong -ffp-contract=off -DPUMIT_BUILD
+LIBS     := -ldnnl -lopenblas -lnifti2 -lznz -lcjson -lpng -lturbojpeg -lzip -lz -lm -lpthread -ldl -fopenmp
+LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--as-needed
+
+COMPILE = @mkdir -p $(@D) && echo "  CC   $@" && $(CC) $(BASE) $(CFLAGS) $(WARNINGS)
+
+# ---------------------------------------------------------------------------------------- the library
+SOURCES   := $(sort $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c))
+REFERENCE := $(sort $(wildcard kernels/reference/*.c))
+ISA       := $(sort $(wildcard kernels/cpu/isa/*.c))
+
+OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o) \
+	$(REFERENCE:%.c=$(BUILD)/%.f32.o) $(REFERENCE:%.c=$(BUILD)/%.f64.o) \
+	$(foreach i,generic avx2 avx512,$(ISA:%.c=$(BUILD)/%.$(i).o))
+
+SO     := libpumit.so.$(ABI)
+SHARED := $(BUILD)/libpumit.so.$(VERSION)
+STATIC := $(BUILD)/libpumit.a
+
+# ------------------------------------------------------------------------------- programs and tests
+COMMON        := $(sort $(wildcard examples/common/*.c))
+PROGRAMS      := $(patsubst examples/%.c,$(BUILD)/bin/%,$(wildcard examples/pumit-*.c))
+TEST_SOURCES  := $(sort $(wildcard tests/*.c tests/*/*.c))
+TEST_OBJECTS  := $(TEST_SOURCES:%.c=$(BUILD)/%.o)
+RUNNER        := $(BUILD)/tests/check_pumit
+
+.PHONY: all
+all: $(SHARED) $(STATIC) $(PROGRAMS) $(BUILD)/pumit.pc  ## the library, static and shared, and the programs
+.DEFAULT_GOAL := all
+
+$(BUILD)/%.o: %.c
+	$(COMPILE) -c $< -o $@
+$(BUILD)/%.f32.o: %.c
+	$(COMPILE) -DREAL=float -DREAL_IS_FLOAT=1 -O3 -c $< -o $@
+$(BUILD)/%.f64.o: %.c
+	$(COMPILE) -DREAL=double -DREAL_IS_FLOAT=0 -O3 -c $< -o $@
+$(BUILD)/%.generic.o: %.c
+	$(COMPILE) -O3 -DISA=generic -c $< -o $@
+$(BUILD)/%.avx2.o: %.c
+	$(COMPILE) -O3 -DISA=avx2 -mavx2 -mfma -mf16c -c $< -o $@
+$(BUILD)/%.avx512.o: %.c
+	$(COMPILE) -O3 -DISA=avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -c $< -o $@
+
+$(STATIC): $(OBJECTS)
+	@echo "  AR   $@" && rm -f $@ && ar rcs $@ $^
+
+$(SHARED): $(OBJECTS) pkgconfig/libpumit.map
+	@echo "  LD   $@" && $(CC) -shared -Wl,-soname,$(SO) -Wl,--version-script=pkgconfig/libpumit.map -Wl,-z,defs \
+		$(LDFLAGS) $(CFLAGS) -o $@ $(OBJECTS) $(LIBS)
+	@ln -sf libpumit.so.$(VERSION) $(BUILD)/$(SO) && ln -sf $(SO) $(BUILD)/libpumit.so
+
+$(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
+	@mkdir -p $(@D)
+	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(CFLAGS) $(WARNINGS) -o $@ $< $(COMMON:%.c=$(BUILD)/%.o) \
+		-L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..'
+
+$(RUNNER): $(TEST_OBJECTS) $(STATIC)
+	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
+
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d)
