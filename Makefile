@@ -22,7 +22,7 @@ PACKAGES := gcc g++ libc6-dev make pkg-config libdnnl-dev libopenblas-openmp-dev
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wwrite-strings -Wundef -Wvla
 CFLAGS   ?= -O2 -g
-BASE     := -std=c11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
+BASE     := -std=gnu11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
 	-fstack-protector-strong -ffp-contract=off -DPUMIT_BUILD
 LIBS     := -ldnnl -lopenblas -lnifti2 -lznz -lcjson -lpng -lturbojpeg -lzip -lz -lm -lpthread -ldl -fopenmp
 LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--as-needed

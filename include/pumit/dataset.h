@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file dataset.h
+ * A list of images, with labels where there are any, to train on or to go through.
+ *
+ * Threads: a dataset belongs to its context's thread.
+ */
+#ifndef PUMIT_DATASET_H
+#define PUMIT_DATASET_H
+
+#include <pumit/volume.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Opens images. Each path is an image file (every volume of a 4D file becomes one image), a folder (searched through
+ * all its levels, in the order of names), a text list (.txt: a path a line; .csv: header with a column "path" and optionally
+ * "label" and "split"; relative to the list), or a MedMNIST-style .npz.
+ * Keys of `options` (may be NULL):
+ * - "split": "train", "val" or "test" of npz and csv; default: everything.
+ * - "folders_are_labels": true: a path is a folder of one folder per class (sorted by name: 0, 1, ...).
+ * - "limits.bytes": most memory for the decoded images; default 4 GiB.
+ * Images are decoded once and kept in memory. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
+ * reported through the context's log; nothing readable at all is PUMIT_ERROR_NOT_FOUND. A path that does not exist is an error.
+ * @since 0.1
+ */
+PUMIT_API pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context,
+                                          int32_t count, const char *const *paths,
+                                          const pumit_config *options);
+
+/** Releases a dataset; NULL is fine. @since 0.1 */
+PUMIT_API void pumit_dataset_release(pumit_dataset *dataset);
+
+/** Number of images. @since 0.1 */
+PUMIT_API int64_t pumit_dataset_count(const pumit_dataset *dataset);
+
+/** Number of files that could not be read. @since 0.1 */
+PUMIT_API int64_t pumit_dataset_skipped(const pumit_dataset *dataset);
+
+/** Number of classes: 1 + the largest label; 0 if an image has no label. @since 0.1 */
+PUMIT_API int64_t pumit_dataset_classes(const pumit_dataset *dataset);
+
+/** Image i: borrowed from the dataset. NULL if out of range. @since 0.1 */
+PUMIT_API const pumit_volume *pumit_dataset_volume(const pumit_dataset *dataset, int64_t i);
+
+/** Where image i came from: "file.nii.gz", "file.npz[train 17]". Borrowed. @since 0.1 */
+PUMIT_API const char *pumit_dataset_name(const pumit_dataset *dataset, int64_t i);
+
+/** Label of image i, -1 if it has none. @since 0.1 */
+PUMIT_API int64_t pumit_dataset_label(const pumit_dataset *dataset, int64_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
