@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Differentiable operations on tensors. Each checks shapes, allocates, calls one kernel (or is made of others), and records itself.
+ * Results belong to the innermost scope (tensor.h). A NULL operand gives NULL. Every one is in oplist.inc.
+ */
+#ifndef PUMIT_LIB_TENSOR_OPS_H
+#define PUMIT_LIB_TENSOR_OPS_H
+
+#include "lib/tensor/tensor.h"
+
+/* --- shape ------------------------------------------------------------------------------------- */
+pumit_tensor *pumit__reshape(pumit_tensor *x, int32_t ndim, const int64_t *shape);
+pumit_tensor *pumit__permute(pumit_tensor *x,
+                             const int32_t *axes); /* view; result axis i is x's axes[i] */
+pumit_tensor *pumit__slice(pumit_tensor *x, int32_t axis, int64_t start, int64_t length); /* view */
+pumit_tensor *pumit__expand(pumit_tensor *x, int32_t ndim,
+                            const int64_t *shape); /* view; broadcasts, aligned right */
+pumit_tensor *pumit__contiguous(pumit_tensor *x);
+pumit_tensor *pumit__concat(pumit_tensor *a, pumit_tensor *b, int32_t axis);
+/* Runs of neighbours along `axis` summed until `depth` are left; `cached` is that sum, or NULL to compute it. */
+pumit_tensor *pumit__pool_depth(pumit_tensor *x, int32_t axis, int64_t depth, pumit_tensor *cached);
+
+/* --- element by element, with broadcasting ----------------------------------------------------------- */
+pumit_tensor *pumit__add(pumit_tensor *a, pumit_tensor *b);
+pumit_tensor *pumit__sub(pumit_tensor *a, pumit_tensor *b);
+pumit_tensor *pumit__mul(pumit_tensor *a, pumit_tensor *b);
+pumit_tensor *pumit__affine(pumit_tensor *x, double alpha, double beta); /* alpha x + beta */
+pumit_tensor *pumit__gelu(pumit_tensor *x);
+pumit_tensor *pumit__leaky_relu(pumit_tensor *x, double slope);
+pumit_tensor *pumit__absolute(pumit_tensor *x);
+pumit_tensor *pumit__xlogx(pumit_tensor *x);
+/* alpha times the sum over the axes whose bits are set in `axes`; these axes go. */
+pumit_tensor *pumit__sum(pumit_tensor *x, uint32_t axes, double alpha);
+/* Mean of everything: a scalar. */
+pumit_tensor *pumit__mean(pumit_tensor *x);
+
+/* --- matrix products ----------------------------------------------------------------------------- */
+pumit_tensor *pumit__linear(pumit_tensor *x, pumit_tensor *weight,
+                            pumit_tensor *bias);               /* (..., I), (O, I), (O) or NULL */
+pumit_tensor *pumit__matmul(pumit_tensor *a, pumit_tensor *b); /* (..., K), (K, N) */
+
+/* --- norms: over the last axis; over groups of it per leading index ------------------------------------ */
+pumit_tensor *pumit__layer_norm(pumit_tensor *x, pumit_tensor *weight, pumit_tensor *bias,
+                                double eps);
+pumit_tensor *pumit__group_norm(pumit_tensor *x, pumit_tensor *weight, pumit_tensor *bias,
+                                int64_t groups, double eps);
+
+/* --- distributions over the last axis ------------------------------------------------------------------ */
+pumit_tensor *pumit__softmax(pumit_tensor *x);
+pumit_tensor *pumit__entropy(pumit_tensor *logits); /* (..., V) -> (...) */
+pumit_tensor *pumit__cross_entropy(pumit_tensor *logits,
+                                   pumit_tensor *target); /* target: probabilities */
+
+/* --- transformers: all (N, L, heads, head_dim) ------------------------------------------------------------ */
+/* cosine, sine: (L - skip, head_dim/2), or (N, L - skip, head_dim/2); no gradient by them. */
+pumit_tensor *pumit__rope(pumit_tensor *x, pumit_tensor *cosine, pumit_tensor *sine, int64_t skip);
+pumit_tensor *pumit__attention(pumit_tensor *q, pumit_tensor *k, pumit_tensor *v, double scale);
+pumit_tensor *pumit__swiglu(pumit_tensor *gate, pumit_tensor *value);
+
+/* --- images: x (N, D, H, W, I) ----------------------------------------------------------------------------- */
+pumit_tensor *pumit__conv(pumit_tensor *x, pumit_tensor *weight /* (O, k, k, k, I) */,
+                          pumit_tensor *bias, const int64_t stride[3], const int64_t padding[3]);
+/* Kernel == stride: weight (I, k, k, k, O). */
+pumit_tensor *pumit__conv_transpose(pumit_tensor *x, pumit_tensor *weight, pumit_tensor *bias);
+pumit_tensor *pumit__resample(pumit_tensor *x, const int64_t size[3], int32_t kind);
+/* Shrinking axes by area first, then growing ones trilinearly (resample_to of the specification). */
+pumit_tensor *pumit__resample_to(pumit_tensor *x, const int64_t size[3]);
+
+/* --- rows of sequences: index (N, K) of I64 --------------------------------------------------------------- */
+pumit_tensor *pumit__gather_rows(pumit_tensor *x, pumit_tensor *index); /* (N, L, C) -> (N, K, C) */
+/* `base` (N, L, C) with the indexed rows replaced by `rows` (N, K, C). */
+pumit_tensor *pumit__scatter_rows(pumit_tensor *base, pumit_tensor *index, pumit_tensor *rows);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a tensor, and the tape. */
+#ifndef PUMIT_LIB_TENSOR_TENSOR_H
+#define PUMIT_LIB_TENSOR_TENSOR_H
+
+#include "lib/tensor/context.h"
+
+struct pumit__node;
+
+/* What a tensor is to the tape: where its gradient gathers and which node made it. Views of one value that
+ * are different tensors have different slots. */
+typedef struct pumit__slot {
+    int64_t refs;
+    pumit_context *ctx;
+    pumit_tensor *grad;       /* NULL: none yet */
+    struct pumit__node *node; /* owned; NULL for a leaf */
+    int32_t ndim;
+    int64_t shape[PUMIT_MAX_DIMS];
+} pumit__slot;
+
+struct pumit_tensor {
+    int64_t refs;
+    pumit_context *ctx;
+    pumit__storage *storage;
+    int64_t offset; /* elements */
+    pumit_dtype dtype;
+    int32_t ndim;
+    int64_t shape[PUMIT_MAX_DIMS], stride[PUMIT_MAX_DIMS];
+    pumit__slot *slot; /* NULL: no gradient wanted */
+    uint64_t version;  /* counts writes: what was derived from an older version is stale */
+};
+
+/* Adds to the gradients of node->in, given the gradient of its result (packed). Runs inside a scope. */
+typedef pumit_status (*pumit__backward_fn)(struct pumit__node *node, pumit_tensor *diff_dst);
+
+#define PUMIT__NODE_INPUTS 4
+#define PUMIT__NODE_SAVED  6
+
+typedef struct pumit__node {
+    pumit__backward_fn backward;
+    uint64_t sequence;
+    bool visited;
+    pumit__slot *result;                    /* not owned: the slot owns the node */
+    pumit__slot *in[PUMIT__NODE_INPUTS];    /* owned, NULL where no gradient is wanted */
+    pumit_tensor *saved[PUMIT__NODE_SAVED]; /* owned */
+    int64_t integer[24];
+    double real[2];
+    struct pumit__node *next; /* list of nodes to free */
+} pumit__node;
+
+/* ------------------------------------------------------------------------------- tensors of a scope */
+
+/*
+ * Operations give tensors that the innermost scope owns: model code reads like formulas and releases nothing.
+ *   const int64_t mark = pumit__scope_begin(ctx);
+ *   ... x = pumit__gelu(pumit__linear(x, w, b)) ...
+ *   x = pumit__scope_end(ctx, mark, x);     everything but x goes; x now belongs to the outer scope
+ * A NULL operand gives NULL with the first error kept, so a chain is checked once, at its end.
+ */
+int64_t pumit__scope_begin(const pumit_context *ctx);
+pumit_tensor *pumit__scope_end(pumit_context *ctx, int64_t mark, pumit_tensor *keep);
+/* Ends a public call's scope: *out receives its own reference to `result`, or the kept error is returned. */
+pumit_status pumit__scope_return(pumit_tensor **out, pumit_context *ctx, int64_t mark,
+                                 pumit_tensor *result);
+/* Hands a reference to the innermost scope; gives the tensor back, NULL (released) when out of memory. */
+pumit_tensor *pumit__scope_adopt(pumit_context *ctx, pumit_tensor *tensor);
+
+/* Uninitialised and zeroed tensors of the innermost scope; dtype 0 is the context's compute type. */
+pumit_tensor *pumit__empty(pumit_context *ctx, pumit_dtype dtype, int32_t ndim,
+                           const int64_t *shape);
+pumit_tensor *pumit__zeros(pumit_context *ctx, pumit_dtype dtype, int32_t ndim,
+                           const int64_t *shape);
+pumit_tensor *pumit__empty_like(const pumit_tensor *tensor);
+
+/* The same value without gradient; the same storage. */
+pumit_tensor *pumit__detach(pumit_tensor *tensor);
+
+/* Packed copies from and to host memory of any type. */
+pumit_tensor *pumit__from_host(pumit_context *ctx, pumit_dtype src_dtype, const void *data,
+                               pumit_dtype dtype, int32_t ndim, const int64_t *shape);
+
+/* As the compute type (the tensor itself if it is that already). */
+pumit_tensor *pumit__as_real(pumit_tensor *tensor);
+
+/* A view without recording; strides in elements. */
+pumit_tensor *pumit__view(pumit_tensor *base, int32_t ndim, const int64_t *shape,
+                          const int64_t *stride, int64_t offset);
+
+bool pumit__is_packed(const pumit_tensor *tensor);
+void pumit__packed_strides(int64_t *stride, int32_t ndim, const int64_t *shape);
+bool pumit__same_shape(const pumit_tensor *a, const pumit_tensor *b);
+/* Address of the first element. */
+void *pumit__data(const pumit_tensor *tensor);
+/* "(2, 3, 4)" into a static-size buffer, for messages. */
+typedef struct {
+    char text[160];
+} pumit__shape_text;
+pumit__shape_text pumit__shape_string(int32_t ndim, const int64_t *shape);
+
+/* ------------------------------------------------------------------------------------------ the tape */
+
+/* True if an operation on these operands has to be recorded. */
+bool pumit__wants_grad(const pumit_tensor *a, const pumit_tensor *b, const pumit_tensor *c);
+
+/* Makes `result` the outcome of a new node on these operands (NULLs allowed); fill saved and attributes after.
+ * NULL when out of memory. */
+pumit__node *pumit__record(pumit_tensor *result, pumit__backward_fn backward, pumit_tensor *a,
+                           pumit_tensor *b, pumit_tensor *c);
+/* Keeps a value for backward. */
+void pumit__save(pumit__node *node, int32_t i, pumit_tensor *tensor);
+
+/* slot's gradient += grad (no-op for a NULL slot). Fails on NULL grad with the error kept. */
+pumit_status pumit__accumulate(pumit__slot *slot, pumit_tensor *grad);
+/* The packed gradient to add into (zeros at first); borrowed; NULL on failure. */
+pumit_tensor *pumit__grad_buffer(pumit__slot *slot);
+
+void pumit__slot_release(pumit__slot *slot);
+
+#endif
