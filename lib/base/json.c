@@ -35,12 +35,10 @@ static int64_t line_at(const char *text, int64_t at)
     return line;
 }
 
-/* cJSON stops at the first value when it is not told that the text ends in NUL. */
-static bool only_space(const char *text, int64_t bytes)
+static int64_t skip_space(const char *text, int64_t bytes, int64_t at)
 {
-    for (int64_t i = 0; i < bytes; i++)
-        if (!strchr(" \t\r\n", text[i]) || text[i] == '\0') return false;
-    return true;
+    while (at < bytes && text[at] != '\0' && strchr(" \t\r\n", text[at])) at++;
+    return at;
 }
 
 pumit_status pumit__json_parse(cJSON **out, const char *text, int64_t bytes, const char *name)
@@ -50,8 +48,9 @@ pumit_status pumit__json_parse(cJSON **out, const char *text, int64_t bytes, con
     errno = 0; /* cJSON does not tell a failed allocation from broken text; malloc does */
     cJSON *tree = cJSON_ParseWithLengthOpts(text, (size_t)bytes, &end, 0);
     if (!tree && errno == ENOMEM) return fail_memory();
-    const int64_t used = end ? (int64_t)(end - text) : 0;
-    if (!tree || !only_space(text + used, bytes - used)) {
+    /* Told no NUL ends the text, cJSON stops behind the first value or where it broke. */
+    const int64_t used = skip_space(text, bytes, end ? (int64_t)(end - text) : 0);
+    if (!tree || used < bytes) {
         cJSON_Delete(tree);
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: line %lld: broken JSON", name,
                            (long long)line_at(text, used));
