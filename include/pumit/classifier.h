@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file classifier.h
+ * A transformer with a linear classification head.
+ */
+#ifndef PUMIT_CLASSIFIER_H
+#define PUMIT_CLASSIFIER_H
+
+#include <pumit/vit.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Puts a new head (zero weights) on a transformer. The classifier shares `vit` and keeps it alive. Keys: "classes" (required),
+ * "seed". Parameters: "backbone.*" and "head.weight", "head.bias". @since 0.1
+ */
+PUMIT_API pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,
+                                               const pumit_config *config);
+
+/** Loads a classifier from a safetensors file. @since 0.1 */
+PUMIT_API pumit_status pumit_classifier_load(pumit_classifier **out, pumit_context *context,
+                                             const char *path);
+
+/** NULL is fine. @since 0.1 */
+PUMIT_API void pumit_classifier_release(pumit_classifier *classifier);
+
+/** Its parameters; borrowed. @since 0.1 */
+PUMIT_API pumit_module *pumit_classifier_module(pumit_classifier *classifier);
+
+/** The transformer; borrowed. @since 0.1 */
+PUMIT_API pumit_vit *pumit_classifier_vit(pumit_classifier *classifier);
+
+/** Number of classes. @since 0.1 */
+PUMIT_API int64_t pumit_classifier_classes(const pumit_classifier *classifier);
+
+/** Logits (N, classes) of images (N, D, H, W, C) in [0, 1]. @since 0.1 */
+PUMIT_API pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *classifier,
+                                                pumit_tensor *image, const double spacing[3]);
+
+/** Mean cross-entropy, a scalar, recorded. @param labels N class numbers. @since 0.1 */
+PUMIT_API pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
+                                             pumit_tensor *image, const double spacing[3],
+                                             const int64_t *labels);
+
+/** Class probabilities (1, classes) of a volume of any size and spacing. @since 0.1 */
+PUMIT_API pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *classifier,
+                                                const pumit_volume *volume);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file pumit.h
+ * Everything a program needs. Plugins include backend.h instead.
+ */
+#ifndef PUMIT_PUMIT_H
+#define PUMIT_PUMIT_H
+
+#include <pumit/base.h>
+#include <pumit/classifier.h>
+#include <pumit/config.h>
+#include <pumit/context.h>
+#include <pumit/dataset.h>
+#include <pumit/module.h>
+#include <pumit/optimizer.h>
+#include <pumit/sac.h>
+#include <pumit/tensor.h>
+#include <pumit/tokenizer.h>
+#include <pumit/train.h>
+#include <pumit/vit.h>
+#include <pumit/volume.h>
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file train.h
+ * One training loop for all recipes: data, steps, schedule, log, checkpoints, resume.
+ *
+ * A run directory holds config.json (everything that was chosen), metrics.jsonl (one JSON object a step), sheets/NAME.png, checkpoint.safetensors (the
+ * whole state, replaced atomically), model.safetensors (the result). Resuming continues to the very same losses.
+ */
+#ifndef PUMIT_TRAIN_H
+#define PUMIT_TRAIN_H
+
+#include <pumit/classifier.h>
+#include <pumit/dataset.h>
+#include <pumit/optimizer.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Called after each step; `metrics` is the line of metrics.jsonl. A non-zero result stops the run as pumit_trainer_stop(). */
+typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps,
+                                     const char *metrics);
+
+/**
+ * Makes a run. `train` has the images to learn from (labelled for "classify"), `validation` those to judge by (may be NULL). Both are
+ * borrowed until the trainer is released. Keys of `config`:
+ * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there (nothing
+ *   there: starts anew); without it a directory that already holds a run is an error.
+ * - "tokenizer.*", "vit.*": configuration of new models. "init": model file to start from; recipe "vit" needs "tokenizer.file";
+ *   recipe "classify" takes a pre-trained transformer as "init", or none to start from scratch; "freeze_backbone": true trains the head alone.
+ * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
+ *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
+ *   "train.checkpoint_every", "train.sheet_every", "train.validate_every": each has a default by recipe.
+ * @since 0.1
+ */
+PUMIT_API pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,
+                                            const pumit_dataset *train,
+                                            const pumit_dataset *validation,
+                                            const pumit_config *config);
+
+/** NULL is fine. @since 0.1 */
+PUMIT_API void pumit_trainer_release(pumit_trainer *trainer);
+
+/** Receives progress; NULL for none. @since 0.1 */
+PUMIT_API void pumit_trainer_set_progress(pumit_trainer *trainer, pumit_progress_fn progress,
+                                          void *user);
+
+/** Runs to the end or until stopped; then the state is saved and PUMIT_OK (finished) or PUMIT_ERROR_CANCELLED (stopped, can be
+ * resumed) returned. @since 0.1 */
+PUMIT_API pumit_status pumit_trainer_run(pumit_trainer *trainer);
+
+/** Asks a running trainer to finish its step, save, and return. May be called from a signal handler or another thread. @since 0.1 */
+PUMIT_API void pumit_trainer_stop(pumit_trainer *trainer);
+
+/** Summary of a run that pumit_trainer_run() has ended, as JSON: recipe, steps, first and last loss, seconds, validation figures
+ * (PSNR, perplexity, codes used; loss; AUC, accuracy). Free with pumit_free(). @since 0.1 */
+PUMIT_API pumit_status pumit_trainer_summary(char **out, const pumit_trainer *trainer);
+
+/** Path of the finished model file; borrowed. @since 0.1 */
+PUMIT_API const char *pumit_trainer_model_path(const pumit_trainer *trainer);
+
+/**
+ * Figures of merit from probabilities (n, classes): accuracy of the top class, and area under the ROC curve (binary: of class 1; more classes: mean
+ * of one against the rest over the classes that occur; ties count half; NaN if only one class occurs). @since 0.1
+ */
+PUMIT_API pumit_status pumit_classification_scores(double *accuracy, double *auc, int64_t n,
+                                                   int64_t classes, const double *probabilities,
+                                                   const int64_t *labels);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
