@@ -217,10 +217,10 @@ pumit_status NAME(copy)(void *device, const pumit_copy_args *args)
     if (ndim < 0 || ndim > PUMIT_MAX_DIMS) return PUMIT_ERROR_INVALID_ARGUMENT;
     const int same = args->src_dtype == args->dst_dtype && !args->accumulate;
     const int64_t row = ndim > 0 ? args->shape[ndim - 1] : 1;
-    const int64_t rows = count_of(ndim - 1, args->shape);
+    const int64_t rows = count_of(ndim - 1, args->shape), count = rows * row;
     const int64_t src_step = ndim > 0 ? args->src_stride[ndim - 1] : 1;
     const int64_t dst_step = ndim > 0 ? args->dst_stride[ndim - 1] : 1;
-#pragma omp parallel for num_threads(team(device, rows *row))
+#pragma omp parallel for num_threads(team(device, count))
     for (int64_t r = 0; r < rows; r++) {
         const int64_t from = offset_of(r, ndim - 1, args->shape, args->src_stride);
         const int64_t to = offset_of(r, ndim - 1, args->shape, args->dst_stride);

@@ -100,10 +100,10 @@ pumit_status NAME(binary)(void *device, const pumit_binary_args *args)
         ndim > PUMIT_MAX_DIMS)
         return PUMIT_ERROR_INVALID_ARGUMENT;
     const int64_t row = ndim > 0 ? args->shape[ndim - 1] : 1;
-    const int64_t rows = count_of(ndim - 1, args->shape);
+    const int64_t rows = count_of(ndim - 1, args->shape), count = rows * row;
     const int64_t a_step = ndim > 0 ? args->a_stride[ndim - 1] : 0;
     const int64_t b_step = ndim > 0 ? args->b_stride[ndim - 1] : 0;
-#pragma omp parallel for num_threads(team(device, rows *row))
+#pragma omp parallel for num_threads(team(device, count))
     for (int64_t r = 0; r < rows; r++) {
         const real *a_row = a + offset_of(r, ndim - 1, args->shape, args->a_stride);
         const real *b_row = b + offset_of(r, ndim - 1, args->shape, args->b_stride);

@@ -27,12 +27,12 @@ static void rotate_token(const pumit_rope_args *args, int64_t n, int64_t t)
 
 pumit_status NAME(rope)(void *device, const pumit_rope_args *args)
 {
-    const int64_t L = args->length, width = args->heads * args->head_dim;
+    const int64_t L = args->length, width = args->heads * args->head_dim, tokens = args->n * L;
     const real *src = args->src;
     real *dst = args->dst;
     if (args->head_dim % 2 != 0 || args->skip < 0) return PUMIT_ERROR_INVALID_ARGUMENT;
-#pragma omp parallel for num_threads(team(device, args->n *L *width))
-    for (int64_t i = 0; i < args->n * L; i++) {
+#pragma omp parallel for num_threads(team(device, tokens *width))
+    for (int64_t i = 0; i < tokens; i++) {
         if (i % L >= args->skip) {
             rotate_token(args, i / L, i % L);
         } else if (src != dst) {

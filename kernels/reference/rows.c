@@ -19,27 +19,27 @@ static void put_row(const pumit_rows_args *args, const real *src, real *dst)
 
 pumit_status NAME(gather_rows)(void *device, const pumit_rows_args *args)
 {
-    const int64_t C = args->channels;
+    const int64_t C = args->channels, rows = args->n * args->count;
     const real *src = args->src;
     real *dst = args->dst;
     if (!indices_fit(args)) return PUMIT_ERROR_INVALID_ARGUMENT;
-#pragma omp parallel for num_threads(team(device, args->n * args->count * C))
-    for (int64_t i = 0; i < args->n * args->count; i++) {
+#pragma omp parallel for num_threads(team(device, rows *C))
+    for (int64_t i = 0; i < rows; i++) {
         const int64_t from = i / args->count * args->length + args->index[i];
-        put_row(args, src + from * C, dst + i * C);
+        memcpy(dst + i * C, src + from * C, (size_t)C * sizeof *dst);
     }
     return PUMIT_OK;
 }
 
 pumit_status NAME(scatter_rows)(void *device, const pumit_rows_args *args)
 {
-    const int64_t C = args->channels;
+    const int64_t C = args->channels, rows = args->n * args->count;
     const real *src = args->src;
     real *dst = args->dst;
     if (!indices_fit(args)) return PUMIT_ERROR_INVALID_ARGUMENT;
         /* indices are distinct within a sequence, so no two rows meet */
-#pragma omp parallel for num_threads(team(device, args->n * args->count * C))
-    for (int64_t i = 0; i < args->n * args->count; i++) {
+#pragma omp parallel for num_threads(team(device, rows *C))
+    for (int64_t i = 0; i < rows; i++) {
         const int64_t to = i / args->count * args->length + args->index[i];
         put_row(args, src + i * C, dst + to * C);
     }
