@@ -54,8 +54,8 @@ static int compare_text(const void *a, const void *b)
     return strcmp(*x, *y);
 }
 
-/* Fails if two members of `object` have one name; JSON itself allows it. */
-static pumit_status check_names(const cJSON *object, const char *path)
+/* Fails with `failure` if two members of `object` have one name; JSON itself allows it. */
+static pumit_status check_names(const cJSON *object, const char *path, pumit_status failure)
 {
     const int64_t count = cJSON_GetArraySize(object);
     const char **names = pumit__calloc(count, sizeof *names);
@@ -66,8 +66,7 @@ static pumit_status check_names(const cJSON *object, const char *path)
     pumit_status status = PUMIT_OK;
     for (int64_t i = 1; i < n && status == PUMIT_OK; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            status =
-                pumit__fail(PUMIT_ERROR_FORMAT, "%s: the name '%s' occurs twice", path, names[i]);
+            status = pumit__fail(failure, "%s: the name '%s' occurs twice", path, names[i]);
     free(names);
     return status;
 }
@@ -118,7 +117,7 @@ static pumit_status parse_header(pumit__safetensors *file)
     file->header_bytes = (int64_t)bytes;
     PUMIT__TRY(pumit__json_parse(&file->header, (const char *)file->map + PREFIX,
                                  file->header_bytes, file->path));
-    PUMIT__TRY(check_names(file->header, file->path));
+    PUMIT__TRY(check_names(file->header, file->path, PUMIT_ERROR_FORMAT));
     file->metadata = cJSON_GetObjectItemCaseSensitive(file->header, METADATA);
     if (!file->metadata) return PUMIT_OK;
     if (!cJSON_IsObject(file->metadata))
@@ -127,7 +126,7 @@ static pumit_status parse_header(pumit__safetensors *file)
         if (!cJSON_IsString(item))
             return pumit__fail(PUMIT_ERROR_FORMAT, "%s: metadata '%s' is no string", file->path,
                                item->string);
-    return check_names(file->metadata, file->path);
+    return check_names(file->metadata, file->path, PUMIT_ERROR_FORMAT);
 }
 
 static pumit_status fail_entry(const pumit__safetensors *file, const cJSON *item, const char *what)
@@ -360,7 +359,7 @@ static pumit_status fill_header(cJSON *header, const pumit__safetensors_entry *e
         if (!add(header, entries[i].name, describe(&entries[i], begin, at)))
             return pumit__fail_memory((int64_t)sizeof *header, "the header of a model file");
     }
-    return check_names(header, "model file");
+    return check_names(header, "model file", PUMIT_ERROR_INVALID_ARGUMENT);
 }
 
 static pumit_status header_text(char **out, const pumit__safetensors_entry *entries, int64_t count,
