@@ -114,6 +114,9 @@ pumit_status pumit__accumulate(pumit__slot *slot, pumit_tensor *grad);
 /* The packed gradient to add into (zeros at first); borrowed; NULL on failure. */
 pumit_tensor *pumit__grad_buffer(pumit__slot *slot);
 
+/* Sums a gradient over the axes along which the slot's tensor was broadcast. */
+pumit_tensor *pumit__reduce_to(pumit_tensor *grad, const pumit__slot *slot);
+
 void pumit__slot_release(pumit__slot *slot);
 
 #endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/tensor/context.h"
+
+#include "kernels/backends.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_VOXEL_LIMIT (INT64_C(1) << 31)
+
+/* What a device name stands for: backends in the order they are asked. */
+typedef struct {
+    const char *name;
+    const pumit_backend *order[PUMIT__MOST_BACKENDS];
+} device_entry;
+
+static const device_entry device_table[] = {
+    {"cpu", {&pumit__cpu, &pumit__reference}},
+    {"reference", {&pumit__reference}},
+    {"reference64", {&pumit__reference64}},
+};
+
+static const device_entry *find_device(const char *name)
+{
+    for (int64_t i = 0; i < PUMIT__COUNT(device_table); i++)
+        if (strcmp(device_table[i].name, name) == 0) return &device_table[i];
+    pumit__fail(PUMIT_ERROR_NOT_FOUND, "no device '%s': there are cpu, reference, reference64",
+                name);
+    return NULL;
+}
+
+static pumit_status open_backends(pumit_context *ctx, const device_entry *entry)
+{
+    for (int32_t i = 0; i < PUMIT__MOST_BACKENDS && entry->order[i]; i++) {
+        const pumit_backend *backend = entry->order[i];
+        PUMIT__TRY(backend->open(&ctx->devices[i], 0, ctx->threads));
+        ctx->backends[i] = backend;
+        ctx->backend_count = i + 1;
+    }
+    ctx->real = ctx->backends[0]->real_dtype;
+    return PUMIT_OK;
+}
+
+static pumit_status configure(pumit_context *ctx, const pumit_config *options)
+{
+    const char *device = getenv("PUMIT_DEVICE");
+    int64_t threads, cores = sysconf(_SC_NPROCESSORS_ONLN);
+    PUMIT__TRY(
+        pumit_config_get_string(&device, options, "device", device && *device ? device : "cpu"));
+    PUMIT__TRY(pumit_config_get_int(&threads, options, "threads", cores > 0 ? cores : 1));
+    PUMIT__TRY(
+        pumit_config_get_int(&ctx->voxel_limit, options, "limits.voxels", DEFAULT_VOXEL_LIMIT));
+    PUMIT__REQUIRE(threads >= 1 && threads <= 4096, "threads is %lld, it must be 1 to 4096",
+                   (long long)threads);
+    PUMIT__REQUIRE(ctx->voxel_limit > 0, "limits.voxels must be positive");
+    ctx->threads = (int32_t)threads;
+    const device_entry *entry = find_device(device);
+    return entry ? open_backends(ctx, entry) : PUMIT_ERROR_NOT_FOUND;
+}
+
+pumit_status pumit_context_create(pumit_context **out, const pumit_config *options)
+{
+    PUMIT__REQUIRE(out, "pumit_context_create: out is NULL");
+    *out = NULL;
+    pumit_context *ctx = pumit__calloc(1, sizeof *ctx);
+    if (!ctx) return pumit__fail_memory(sizeof *ctx, "a context");
+    ctx->refs = 1;
+    const pumit_status status = configure(ctx, options);
+    if (status != PUMIT_OK) {
+        pumit_context_release(ctx);
+        return status;
+    }
+    *out = ctx;
+    return PUMIT_OK;
+}
+
+pumit_context *pumit__context_retain(pumit_context *ctx)
+{
+    ctx->refs++;
+    return ctx;
+}
+
+static void free_pool(pumit__pooled *pool)
+{
+    while (pool) {
+        pumit__pooled *next = pool->next;
+        free(pool);
+        pool = next;
+    }
+}
+
+void pumit_context_release(pumit_context *ctx)
+{
+    if (!ctx || --ctx->refs > 0) return;
+    if (ctx->backend_count > 0) pumit__arena_trim(ctx);
+    for (int32_t i = 0; i < ctx->backend_count; i++) ctx->backends[i]->close(ctx->devices[i]);
+    free_pool(ctx->free_tensors);
+    free_pool(ctx->free_slots);
+    free_pool(ctx->free_nodes);
+    free(ctx->scope);
+    free(ctx->work);
+    free(ctx);
+}
+
+const char *pumit_context_device(const pumit_context *ctx)
+{
+    return ctx->backends[0]->name;
+}
+
+int32_t pumit_context_threads(const pumit_context *ctx)
+{
+    return ctx->threads;
+}
+
+int64_t pumit__context_voxel_limit(const pumit_context *ctx)
+{
+    return ctx->voxel_limit;
+}
+
+void pumit_context_set_log(pumit_context *ctx, pumit_log_fn log, void *user)
+{
+    ctx->log = log;
+    ctx->log_user = user;
+}
+
+void pumit__log(const pumit_context *ctx, int32_t level, const char *format, ...)
+{
+    if (!ctx->log) return;
+    char message[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    ctx->log(ctx->log_user, level, message);
+}
+
+int32_t pumit_context_set_recording(pumit_context *ctx, int32_t on)
+{
+    const int32_t before = ctx->recording;
+    ctx->recording = on != 0;
+    return before;
+}
+
+pumit_status pumit_context_memory(const pumit_context *ctx, int64_t *in_use, int64_t *peak,
+                                  int64_t *system_allocations)
+{
+    PUMIT__REQUIRE(ctx, "pumit_context_memory: context is NULL");
+    if (in_use) *in_use = ctx->arena.in_use;
+    if (peak) *peak = ctx->arena.peak;
+    if (system_allocations) *system_allocations = ctx->arena.system_allocations;
+    return PUMIT_OK;
+}
+
+void pumit_context_trim(pumit_context *ctx)
+{
+    pumit__arena_trim(ctx);
+}
