@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Generators of matrix products, normalisations, softmax, attention, convolution, resampling, rows. */
+#include "kernel_cases.h"
+
+#include <math.h>
+
+#define LL(x) ((long long)(x))
+
+/* ------------------------------------------------------------------------------ matrix products */
+
+/* One operand: `rows` x `columns` as stored, for `batch` matrices. Gives the elements spanned. */
+static int64_t lay_out(kernel_case *c, int64_t batch, int64_t rows, int64_t columns, int repeats,
+                       int64_t *ld, int64_t *batch_stride)
+{
+    const int64_t style = c->large ? 0 : random_below(c, repeats ? 4 : 3);
+    if (style == 1) { /* heads side by side in a row */
+        *ld = columns * batch;
+        *batch_stride = columns;
+    } else {
+        *ld = columns + (style == 2 ? random_below(c, 5) : 0);
+        *batch_stride = style == 3 ? 0 : rows * *ld + (style == 2 ? random_below(c, 7) : 0);
+    }
+    return (batch - 1) * *batch_stride + (rows - 1) * *ld + columns;
+}
+
+void case_matmul(kernel_case *c)
+{
+    static const double factors[] = {1, 1, 0.5, -0.75}, betas[] = {0, 0, 1, 0.25};
+    pumit_matmul_args *args = &c->args.matmul;
+    args->batch = c->large ? 1 : maybe(c) ? 1 : 1 + random_below(c, 4);
+    args->m = pick(c, 70, 501, 2004, 2048);
+    args->n = pick(c, 130, 768, 2048, 2048);
+    args->k = pick(c, 200, 768, 768, 2048);
+    args->trans_a = maybe(c);
+    args->trans_b = c->large ? 1 : maybe(c);
+    args->alpha = c->large ? 1 : factors[random_below(c, 4)];
+    args->beta = c->large ? 0 : betas[random_below(c, 4)];
+    const int64_t a =
+        args->trans_a
+            ? lay_out(c, args->batch, args->k, args->m, 1, &args->lda, &args->a_batch_stride)
+            : lay_out(c, args->batch, args->m, args->k, 1, &args->lda, &args->a_batch_stride);
+    const int64_t b =
+        args->trans_b
+            ? lay_out(c, args->batch, args->n, args->k, 1, &args->ldb, &args->b_batch_stride)
+            : lay_out(c, args->batch, args->k, args->n, 1, &args->ldb, &args->b_batch_stride);
+    const int64_t out =
+        lay_out(c, args->batch, args->m, args->n, 0, &args->ldc, &args->c_batch_stride);
+    add_array(c, AT(matmul, a), SRC, a, c->fill);
+    add_array(c, AT(matmul, b), SRC, b, maybe(c) ? c->fill : FILL_NORMAL);
+    if (maybe(c)) add_array(c, AT(matmul, bias), SRC, args->n, FILL_NORMAL);
+    add_array(c, AT(matmul, c), args->beta == 0 ? DST : ADD, out, FILL_NORMAL);
+    c->terms = (double)args->k;
+    c->sparse |= c->fill == FILL_MIXED && args->k == 1;
+    c->flops = 2.0 * (double)(args->batch * args->m * args->n) * (double)args->k;
+    describe(c,
+             "batch %lld m %lld n %lld k %lld, ld %lld %lld %lld, trans %d %d, alpha %g beta %g%s",
+             LL(args->batch), LL(args->m), LL(args->n), LL(args->k), LL(args->lda), LL(args->ldb),
+             LL(args->ldc), args->trans_a, args->trans_b, args->alpha, args->beta,
+             c->count == 4 ? ", bias" : "");
+}
+
+/* ------------------------------------------------------------------------------- normalisation */
+
+static void layer_norm_arrays(kernel_case *c)
+{
+    pumit_layer_norm_args *args = &c->args.layer_norm;
+    args->rows = pick(c, 60, 501, 2004, 4000);
+    args->channels = pick(c, 1025, 768, 2048, 512);
+    args->eps = 1e-5;
+    const int64_t count = args->rows * args->channels;
+    add_array(c, AT(layer_norm, src), SRC, count, c->fill);
+    add_array(c, AT(layer_norm, weight), SRC, args->channels, FILL_NORMAL);
+    add_array(c, AT(layer_norm, bias), SRC, args->channels, FILL_NORMAL);
+    add_array(c, AT(layer_norm, dst), DST, count, c->fill);
+    add_array(c, AT(layer_norm, mean), DST, args->rows, c->fill);
+    add_array(c, AT(layer_norm, rstd), DST, args->rows, c->fill);
+    c->terms = (double)args->channels;
+    c->flops = 8 * (double)count;
+    describe(c, "rows %lld channels %lld", LL(args->rows), LL(args->channels));
+}
+
+void case_layer_norm_forward(kernel_case *c)
+{
+    layer_norm_arrays(c);
+}
+
+/* After the forward arrays: mean and rstd become inputs, dst makes room for diff_src. g - mean(g) is 0 to
+ * rounding in groups of one element, times rstd up to 1 / sqrt(eps). */
+static void turn_backward(kernel_case *c, int forward, size_t diff_dst, size_t diff_src,
+                          size_t diff_weight, size_t diff_bias, int64_t channels)
+{
+    run_on_values(c, forward);
+    const int wants_src = !maybe(c), wants_parameters = !wants_src || !maybe(c);
+    kernel_array *dst = &c->arrays[3];
+    dst->role = DST;
+    dst->slots[0] = diff_src;
+    for (int64_t i = 0; i < dst->count; i++) dst->values[i] = (double)NAN;
+    c->arrays[4].role = c->arrays[5].role = SRC;
+    const kernel_array *diff = add_array(c, diff_dst, SRC, dst->count, FILL_NORMAL);
+    if (wants_parameters) {
+        add_array(c, diff_weight, ADD, channels, FILL_NORMAL);
+        if (!maybe(c)) add_array(c, diff_bias, ADD, channels, FILL_NORMAL);
+    }
+    c->floor = 2 * largest(diff) * largest(&c->arrays[1]) * fmin(largest(&c->arrays[5]), 320);
+    c->sparse |= c->terms == 1 || c->fill == FILL_EQUAL;
+    if (!wants_src) dst->slot_count = 0; /* stays NULL */
+}
+
+void case_layer_norm_backward(kernel_case *c)
+{
+    layer_norm_arrays(c);
+    turn_backward(c, KERNEL_layer_norm_forward, AT(layer_norm, diff_dst), AT(layer_norm, diff_src),
+                  AT(layer_norm, diff_weight), AT(layer_norm, diff_bias),
+                  c->args.layer_norm.channels);
+}
+
+static void group_norm_arrays(kernel_case *c)
+{
+    pumit_group_norm_args *args = &c->args.group_norm;
+    args->n = c->large ? 1 : 1 + random_below(c, 3);
+    args->spatial = pick(c, 300, 500, 4000, 147456);
+    const int64_t width = pick(c, 17, 64, 16, 2);
+    args->groups = c->large ? (c->large == 3 ? 16 : 8) : maybe(c) ? 1 : random_size(c, 33);
+    args->channels = width * args->groups;
+    args->eps = maybe(c) ? 1e-6 : 1e-5;
+    const int64_t count = args->n * args->spatial * args->channels;
+    add_array(c, AT(group_norm, src), SRC, count, c->fill);
+    add_array(c, AT(group_norm, weight), SRC, args->channels, FILL_NORMAL);
+    add_array(c, AT(group_norm, bias), SRC, args->channels, FILL_NORMAL);
+    add_array(c, AT(group_norm, dst), DST, count, c->fill);
+    add_array(c, AT(group_norm, mean), DST, args->n * args->groups, c->fill);
+    add_array(c, AT(group_norm, rstd), DST, args->n * args->groups, c->fill);
+    c->terms = (double)(args->spatial * width);
+    c->flops = 8 * (double)count;
+    describe(c, "n %lld spatial %lld channels %lld groups %lld eps %g", LL(args->n),
+             LL(args->spatial), LL(args->channels), LL(args->groups), args->eps);
+}
+
+void case_group_norm_forward(kernel_case *c)
+{
+    group_norm_arrays(c);
+}
+
+void case_group_norm_backward(kernel_case *c)
+{
+    group_norm_arrays(c);
+    turn_backward(c, KERNEL_group_norm_forward, AT(group_norm, diff_dst), AT(group_norm, diff_src),
+                  AT(group_norm, diff_weight), AT(group_norm, diff_bias),
+                  c->args.group_norm.channels);
+}
+
+/* ------------------------------------------------------------------------------------- softmax */
+
+static void pick_logits(kernel_case *c, int64_t *rows, int64_t *channels)
+{
+    *rows = pick(c, 60, 500, 4000, 6012);
+    *channels = pick(c, 1025, 1024, 8192, 501);
+    c->terms = (double)*channels;
+    c->flops = 10 * (double)(*rows * *channels);
+    c->sparse |= c->fill == FILL_LARGE || c->fill == FILL_MIXED || *channels == 1;
+    describe(c, "rows %lld channels %lld", LL(*rows), LL(*channels));
+}
+
+static void add_logits(kernel_case *c, size_t slot, int64_t count)
+{
+    add_array(c, slot, SRC, count, c->fill)->unit = 1;
+}
+
+void case_softmax_forward(kernel_case *c)
+{
+    pumit_softmax_args *args = &c->args.softmax;
+    pick_logits(c, &args->rows, &args->channels);
+    add_logits(c, AT(softmax, src), args->rows * args->channels);
+    add_array(c, AT(softmax, dst), DST, args->rows * args->channels, c->fill);
+}
+
+void case_softmax_backward(kernel_case *c)
+{
+    case_softmax_forward(c);
+    run_on_values(c, KERNEL_softmax_forward);
+    const int64_t count = c->arrays[0].count;
+    c->arrays[0].slot_count = 0; /* the gradient needs the probabilities alone */
+    c->arrays[1].role = SRC;
+    c->floor = largest(add_array(c, AT(softmax, diff_dst), SRC, count, FILL_NORMAL));
+    add_array(c, AT(softmax, diff_src), DST, count, c->fill);
+}
+
+void case_entropy_forward(kernel_case *c)
+{
+    pumit_entropy_args *args = &c->args.entropy;
+    pick_logits(c, &args->rows, &args->channels);
+    add_logits(c, AT(entropy, src), args->rows * args->channels);
+    add_array(c, AT(entropy, dst), DST, args->rows, c->fill);
+    c->floor = 4;
+}
+
+void case_entropy_backward(kernel_case *c)
+{
+    pumit_entropy_args *args = &c->args.entropy;
+    pick_logits(c, &args->rows, &args->channels);
+    add_logits(c, AT(entropy, src), args->rows * args->channels);
+    const kernel_array *diff = add_array(c, AT(entropy, diff_dst), SRC, args->rows, FILL_NORMAL);
+    add_array(c, AT(entropy, diff_src), DST, args->rows * args->channels, c->fill);
+    c->floor = 4 * largest(diff);
+    c->sparse |= c->fill == FILL_EQUAL;
+}
+
+/* A distribution per row with zeros in it; now and then one-hot, or not summing to 1. */
+static void add_targets(kernel_case *c, int64_t rows, int64_t channels)
+{
+    kernel_array *target = add_array(c, AT(cross_entropy, target), SRC, rows * channels, FILL_ZERO);
+    const int one_hot = maybe(c);
+    for (int64_t r = 0; r < rows; r++) {
+        double *row = target->values + r * channels;
+        for (int64_t i = 0; i < channels && !one_hot; i++) {
+            if (random_below(c, 4) != 0) row[i] = (float)(2 * random_uniform(c) / (double)channels);
+        }
+        if (one_hot) row[random_below(c, channels)] = 1;
+    }
+}
+
+void case_cross_entropy_forward(kernel_case *c)
+{
+    pumit_cross_entropy_args *args = &c->args.cross_entropy;
+    pick_logits(c, &args->rows, &args->channels);
+    add_logits(c, AT(cross_entropy, src), args->rows * args->channels);
+    add_targets(c, args->rows, args->channels);
+    add_array(c, AT(cross_entropy, dst), DST, args->rows, c->fill);
+    c->floor = 4;
+}
+
+void case_cross_entropy_backward(kernel_case *c)
+{
+    pumit_cross_entropy_args *args = &c->args.cross_entropy;
+    pick_logits(c, &args->rows, &args->channels);
+    add_logits(c, AT(cross_entropy, src), args->rows * args->channels);
+    add_targets(c, args->rows, args->channels);
+    add_array(c, AT(cross_entropy, diff_dst), SRC, args->rows, FILL_NORMAL);
+    add_array(c, AT(cross_entropy, diff_src), DST, args->rows * args->channels, c->fill);
+    c->floor = 4;
+}
+
+/* ------------------------------------------------------------------------------- rope, attention */
+
+void case_rope(kernel_case *c)
+{
+    pumit_rope_args *args = &c->args.rope;
+    args->n = c->large ? 1 : 1 + random_below(c, 3);
+    args->length = pick(c, 40, 501, 501, 2004);
+    args->heads = pick(c, 7, 12, 16, 12);
+    args->head_dim = 2 * pick(c, 33, 32, 32, 32);
+    args->skip = c->large ? 1 : random_below(c, args->length < 3 ? args->length + 1 : 3);
+    args->inverse = maybe(c);
+    const int64_t angles = (args->length - args->skip) * args->head_dim / 2;
+    args->angle_batch_stride = maybe(c) ? angles : 0;
+    const int64_t tables = args->angle_batch_stride ? args->n * angles : angles;
+    const int64_t count = args->n * args->length * args->heads * args->head_dim;
+    kernel_array *src = add_array(c, AT(rope, src), SRC, count, c->fill);
+    const kernel_array *angle = add_array(c, AT(rope, cosine), SRC, tables, FILL_LARGE);
+    kernel_array *sine = add_array(c, AT(rope, sine), SRC, tables, FILL_ZERO);
+    for (int64_t i = 0; i < tables; i++) {
+        const double radians = angle->values[i];
+        sine->values[i] = (float)sin(radians);
+        angle->values[i] = (float)cos(radians);
+    }
+    c->sparse |= args->length == args->skip || args->head_dim * args->heads < 8;
+    if (maybe(c)) {
+        also_at(src, AT(rope, dst));
+        c->sparse |= args->length < 20 || c->fill == FILL_MIXED;
+    } else {
+        add_array(c, AT(rope, dst), DST, count, c->fill);
+    }
+    c->flops = 3 * (double)count;
+    describe(c, "n %lld length %lld heads %lld head_dim %lld skip %lld stride %lld inverse %d%s",
+             LL(args->n), LL(args->length), LL(args->heads), LL(args->head_dim), LL(args->skip),
+             LL(args->angle_batch_stride), args->inverse, c->count == 3 ? " in place" : "");
+}
+
+/* q and k are scaled so that no fill gives scores beyond some thousands, where floats stop telling. */
+static void attention_arrays(kernel_case *c)
+{
+    pumit_attention_args *args = &c->args.attention;
+    args->n = c->large ? 1 : 1 + random_below(c, 2);
+    args->length = pick(c, 80, 101, 501, 1001);
+    args->heads = pick(c, 4, 12, 12, 12);
+    args->head_dim = pick(c, 80, 64, 64, 64);
+    args->scale = maybe(c) ? 0.3 : 1 / sqrt((double)args->head_dim);
+    const int64_t count = args->n * args->length * args->heads * args->head_dim;
+    const double factor = c->fill == FILL_LARGE || c->fill == FILL_MIXED ? 0.02
+                          : c->fill == FILL_OFFSET                       ? 0.2
+                                                                         : 1;
+    kernel_array *q = add_array(c, AT(attention, q), SRC, count, c->fill);
+    kernel_array *k = add_array(c, AT(attention, k), SRC, count, c->fill);
+    scale_values(q, factor);
+    scale_values(k, factor);
+    add_array(c, AT(attention, v), SRC, count, maybe(c) ? c->fill : FILL_NORMAL);
+    add_array(c, AT(attention, dst), DST, count, c->fill);
+    add_array(c, AT(attention, lse), DST, args->n * args->heads * args->length, c->fill);
+    c->floor = 8;
+    c->terms = (double)args->length;
+    c->flops = 4.0 * (double)args->length * (double)count;
+    c->sparse |= args->length == 1;
+    describe(c, "n %lld length %lld heads %lld head_dim %lld scale %g", LL(args->n),
+             LL(args->length), LL(args->heads), LL(args->head_dim), args->scale);
+}
+
+void case_attention_forward(kernel_case *c)
+{
+    attention_arrays(c);
+}
+
+void case_attention_backward(kernel_case *c)
+{
+    attention_arrays(c);
+    run_on_values(c, KERNEL_attention_forward);
+    c->arrays[3].role = c->arrays[4].role = SRC;
+    c->arrays[4].unit = 1;
+    const int64_t count = c->arrays[0].count;
+    add_array(c, AT(attention, diff_dst), SRC, count, FILL_NORMAL);
+    add_array(c, AT(attention, diff_q), DST, count, c->fill);
+    add_array(c, AT(attention, diff_k), DST, count, c->fill);
+    add_array(c, AT(attention, diff_v), DST, count, c->fill);
+    /* one-hot rows and equal keys have no gradient */
+    c->sparse |= c->fill == FILL_EQUAL || c->fill == FILL_LARGE || c->fill == FILL_MIXED;
+    c->flops *= 2.5;
+}
+
+/* --------------------------------------------------------------------------------- convolution */
+
+static int64_t volume(const int64_t *size)
+{
+    return size[0] * size[1] * size[2];
+}
+
+static void pick_conv(kernel_case *c)
+{
+    static const int64_t sizes[KERNEL_LARGE][3] = {{5, 10, 10}, {16, 96, 96}, {80, 160, 160}};
+    pumit_conv_args *args = &c->args.conv;
+    args->n = c->large ? 1 : 1 + random_below(c, 2);
+    args->in_channels = pick(c, 40, 512, 32, 3);
+    args->out_channels = pick(c, 70, 512, 32, 768);
+    const int patches = c->large ? c->large == 3 : random_below(c, 3) == 0; /* kernel == stride */
+    const int square = maybe(c);
+    for (int i = 0; i < 3; i++) {
+        args->kernel[i] = c->large ? (patches ? 16 : 3) : 1 + random_below(c, square ? 3 : 4);
+        if (square && i > 0) args->kernel[i] = args->kernel[0];
+        args->stride[i] = patches                ? args->kernel[i]
+                          : c->large || maybe(c) ? 1
+                                                 : 1 + random_below(c, 3);
+        args->padding[i] = patches ? 0 : c->large ? 1 : random_below(c, args->kernel[i] / 2 + 1);
+        args->src_size[i] = c->large ? sizes[c->large - 1][i]
+                                     : args->kernel[i] - 1 + random_size(c, i == 0 ? 5 : 9);
+        args->dst_size[i] =
+            (args->src_size[i] + 2 * args->padding[i] - args->kernel[i]) / args->stride[i] + 1;
+        c->sparse |= args->stride[i] > args->kernel[i];
+    }
+    c->flops = 2.0 * (double)(args->n * volume(args->dst_size) * volume(args->kernel)) *
+               (double)(args->in_channels * args->out_channels);
+    describe(c,
+             "n %lld channels %lld -> %lld, size %lldx%lldx%lld -> %lldx%lldx%lld, "
+             "kernel %lldx%lldx%lld stride %lldx%lldx%lld padding %lldx%lldx%lld",
+             LL(args->n), LL(args->in_channels), LL(args->out_channels), LL(args->src_size[0]),
+             LL(args->src_size[1]), LL(args->src_size[2]), LL(args->dst_size[0]),
+             LL(args->dst_size[1]), LL(args->dst_size[2]), LL(args->kernel[0]), LL(args->kernel[1]),
+             LL(args->kernel[2]), LL(args->stride[0]), LL(args->stride[1]), LL(args->stride[2]),
+             LL(args->padding[0]), LL(args->padding[1]), LL(args->padding[2]));
+}
+
+static int64_t conv_src_count(const pumit_conv_args *args)
+{
+    return args->n * volume(args->src_size) * args->in_channels;
+}
+
+static int64_t conv_dst_count(const pumit_conv_args *args)
+{
+    return args->n * volume(args->dst_size) * args->out_channels;
+}
+
+static int64_t conv_weight_count(const pumit_conv_args *args)
+{
+    return args->out_channels * volume(args->kernel) * args->in_channels;
+}
+
+void case_conv_forward(kernel_case *c)
+{
+    pick_conv(c);
+    const pumit_conv_args *args = &c->args.conv;
+    add_array(c, AT(conv, src), SRC, conv_src_count(args), c->fill);
+    add_array(c, AT(conv, weights), SRC, conv_weight_count(args), FILL_NORMAL);
+    if (!maybe(c)) add_array(c, AT(conv, bias), SRC, args->out_channels, FILL_NORMAL);
+    add_array(c, AT(conv, dst), DST, conv_dst_count(args), c->fill);
+    c->terms = (double)(volume(args->kernel) * args->in_channels);
+}
+
+void case_conv_backward_data(kernel_case *c)
+{
+    pick_conv(c);
+    const pumit_conv_args *args = &c->args.conv;
+    add_array(c, AT(conv, diff_dst), SRC, conv_dst_count(args), c->fill);
+    add_array(c, AT(conv, weights), SRC, conv_weight_count(args), FILL_NORMAL);
+    add_array(c, AT(conv, diff_src), DST, conv_src_count(args), c->fill);
+    c->terms = (double)(volume(args->kernel) * args->out_channels);
+}
+
+void case_conv_backward_weights(kernel_case *c)
+{
+    pick_conv(c);
+    const pumit_conv_args *args = &c->args.conv;
+    add_array(c, AT(conv, src), SRC, conv_src_count(args), c->fill);
+    add_array(c, AT(conv, diff_dst), SRC, conv_dst_count(args), FILL_NORMAL);
+    add_array(c, AT(conv, diff_weights), ADD, conv_weight_count(args), FILL_NORMAL);
+    if (!maybe(c)) add_array(c, AT(conv, diff_bias), ADD, args->out_channels, FILL_NORMAL);
+    c->terms = (double)(args->n * volume(args->dst_size));
+    c->sparse |= c->fill == FILL_MIXED; /* one point that is 0 */
+}
+
+/* ---------------------------------------------------------------------------- resampling, rows */
+
+static void pick_resample(kernel_case *c)
+{
+    pumit_resample_args *args = &c->args.resample;
+    static const int64_t from[KERNEL_LARGE][3] = {{32, 96, 96}, {10, 10, 10}, {20, 40, 40}};
+    static const int64_t to[KERNEL_LARGE][3] = {{32, 48, 48}, {5, 10, 10}, {40, 80, 80}};
+    args->n = c->large ? 1 : 1 + random_below(c, 3);
+    args->channels = pick(c, 130, 64, 768, 32);
+    args->kind = c->large ? (c->large == 3 ? PUMIT_RESAMPLE_TRILINEAR : PUMIT_RESAMPLE_AREA)
+                          : 1 + (int32_t)random_below(c, 2);
+    for (int i = 0; i < 3; i++) {
+        args->src_size[i] = c->large ? from[c->large - 1][i] : random_size(c, 9);
+        args->dst_size[i] = c->large ? to[c->large - 1][i] : random_size(c, 9);
+        if (maybe(c) && maybe(c)) args->dst_size[i] = args->src_size[i];
+    }
+    c->flops =
+        2 * (double)args->channels *
+        (double)(volume(args->src_size) > volume(args->dst_size) ? volume(args->src_size)
+                                                                 : 8 * volume(args->dst_size));
+    c->terms = 9;
+    describe(c, "kind %d n %lld channels %lld, size %lldx%lldx%lld -> %lldx%lldx%lld", args->kind,
+             LL(args->n), LL(args->channels), LL(args->src_size[0]), LL(args->src_size[1]),
+             LL(args->src_size[2]), LL(args->dst_size[0]), LL(args->dst_size[1]),
+             LL(args->dst_size[2]));
+}
+
+/* Coordinates in floats are off by eps times the axis. */
+void case_resample_forward(kernel_case *c)
+{
+    pick_resample(c);
+    const pumit_resample_args *args = &c->args.resample;
+    const kernel_array *src = add_array(c, AT(resample, src), SRC,
+                                        args->n * volume(args->src_size) * args->channels, c->fill);
+    add_array(c, AT(resample, dst), DST, args->n * volume(args->dst_size) * args->channels,
+              c->fill);
+    c->floor = args->kind == PUMIT_RESAMPLE_TRILINEAR ? 32 * largest(src) : 0;
+}
+
+void case_resample_backward(kernel_case *c)
+{
+    pick_resample(c);
+    const pumit_resample_args *args = &c->args.resample;
+    const kernel_array *diff = add_array(
+        c, AT(resample, diff_dst), SRC, args->n * volume(args->dst_size) * args->channels, c->fill);
+    add_array(c, AT(resample, diff_src), DST, args->n * volume(args->src_size) * args->channels,
+              c->fill);
+    c->floor = args->kind == PUMIT_RESAMPLE_TRILINEAR ? 64 * largest(diff) : 0;
+    c->sparse |= args->kind == PUMIT_RESAMPLE_TRILINEAR; /* shrinking skips most points */
+}
+
+/* A random choice of distinct rows per sequence. */
+static void add_index(kernel_case *c)
+{
+    const pumit_rows_args *args = &c->args.rows;
+    int64_t order[2048];
+    kernel_array *a = add_typed(c, AT(rows, index), SRC, PUMIT_I64, args->n * args->count);
+    for (int64_t n = 0; n < args->n; n++) {
+        for (int64_t i = 0; i < args->length; i++) order[i] = i;
+        for (int64_t i = 0; i < args->count; i++) {
+            const int64_t j = i + random_below(c, args->length - i), chosen = order[j];
+            order[j] = order[i];
+            order[i] = chosen;
+            ((int64_t *)a->bytes)[n * args->count + i] = chosen;
+        }
+    }
+}
+
+static void pick_rows(kernel_case *c)
+{
+    pumit_rows_args *args = &c->args.rows;
+    args->n = c->large ? c->large : 1 + random_below(c, 3);
+    args->length = pick(c, 100, 501, 501, 2001);
+    args->channels = pick(c, 257, 768, 768, 768);
+    args->count = c->large ? args->length / 4 : 1 + random_below(c, args->length);
+    describe(c, "n %lld length %lld count %lld channels %lld", LL(args->n), LL(args->length),
+             LL(args->count), LL(args->channels));
+    add_index(c);
+}
+
+void case_gather_rows(kernel_case *c)
+{
+    pick_rows(c);
+    const pumit_rows_args *args = &c->args.rows;
+    add_array(c, AT(rows, src), SRC, args->n * args->length * args->channels, c->fill);
+    add_array(c, AT(rows, dst), DST, args->n * args->count * args->channels, c->fill);
+    c->local = 1;
+}
+
+void case_scatter_rows(kernel_case *c)
+{
+    pick_rows(c);
+    pumit_rows_args *args = &c->args.rows;
+    args->accumulate = maybe(c);
+    add_array(c, AT(rows, src), SRC, args->n * args->count * args->channels, c->fill);
+    add_array(c, AT(rows, dst), ADD, args->n * args->length * args->channels, FILL_NORMAL);
+    c->local = 1;
+    c->sparse |= 2 * args->count < args->length || (args->accumulate && c->fill == FILL_SMALL);
+}
