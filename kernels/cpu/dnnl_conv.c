@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Convolution and its gradient by the source through oneDNN, 2.6 or 3.x. src and dst stay as they are (channels
+ * last); oneDNN chooses the layout of the weights, and they are reordered into scratch memory at each
+ * call, because their values may have changed. Primitives are kept per shape, the least recently used goes.
+ */
+#include "kernels/cpu/conv.h"
+
+#include <dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES 64
+#define ALIGN   ((size_t)64)
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t view; /* a borrowed memory descriptor */
+#else
+typedef const dnnl_memory_desc_t *view;
+#endif
+
+/** What a primitive is made for; compared as bytes, so cleared before it is filled. */
+typedef struct {
+    int32_t backward, bias, spatial, reserved; /* spatial: 2 or 3 axes */
+    int64_t n, in_channels, out_channels;
+    int64_t src_size[3], dst_size[3], kernel[3], stride[3], padding[3];
+} conv_key;
+
+enum { SRC, DST, WEIGHTS, PLAIN, BIAS, SCRATCH, MEMORIES };
+
+typedef struct {
+    conv_key key;
+    uint64_t last_use;                   /* 0: free */
+    dnnl_primitive_t primitive, reorder; /* reorder NULL: the plain weights are fine */
+    dnnl_memory_t memory[MEMORIES];
+    size_t weights_bytes, scratch_bytes;
+} conv_entry;
+
+struct pumit__cpu_dnnl {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_attr_t attributes;
+    uint64_t clock;
+    conv_entry entries[ENTRIES];
+};
+
+/* ------------------------------------------------------------------------- the two interfaces */
+
+/** The descriptors of one convolution in oneDNN's terms. */
+typedef struct {
+    dnnl_memory_desc_t src, dst, weights, plain, bias;
+    dnnl_dims_t stride, dilation, padding, padding_end;
+} conv_descs;
+
+static dnnl_status_t make_desc(dnnl_memory_desc_t *out, int ndims, const dnnl_dims_t dims,
+                               dnnl_format_tag_t tag)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_memory_desc_create_with_tag(out, ndims, dims, dnnl_f32, tag);
+#else
+    return dnnl_memory_desc_init_by_tag(out, ndims, dims, dnnl_f32, tag);
+#endif
+}
+
+static view view_of(const dnnl_memory_desc_t *desc)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return *desc;
+#else
+    return desc;
+#endif
+}
+
+static void free_descs(conv_descs *descs)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    dnnl_memory_desc_t all[] = {descs->src, descs->dst, descs->weights, descs->plain, descs->bias};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]) dnnl_memory_desc_destroy(all[i]);
+#else
+    (void)descs;
+#endif
+}
+
+static dnnl_status_t make_forward(dnnl_primitive_desc_t *out, const pumit__cpu_dnnl *dnnl,
+                                  const conv_descs *d, int with_bias)
+{
+    const view bias = with_bias ? view_of(&d->bias) : NULL;
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_convolution_forward_primitive_desc_create(
+        out, dnnl->engine, dnnl_forward_training, dnnl_convolution_direct, d->src, d->weights, bias,
+        d->dst, d->stride, d->dilation, d->padding, d->padding_end, dnnl->attributes);
+#else
+    dnnl_convolution_desc_t desc;
+    const dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
+        &desc, dnnl_forward_training, dnnl_convolution_direct, &d->src, &d->weights, bias, &d->dst,
+        d->stride, d->dilation, d->padding, d->padding_end);
+    if (status != dnnl_success) return status;
+    return dnnl_primitive_desc_create(out, &desc, dnnl->attributes, dnnl->engine, NULL);
+#endif
+}
+
+static dnnl_status_t make_backward(dnnl_primitive_desc_t *out, const pumit__cpu_dnnl *dnnl,
+                                   const conv_descs *d, const_dnnl_primitive_desc_t forward)
+{
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_convolution_backward_data_primitive_desc_create(
+        out, dnnl->engine, dnnl_convolution_direct, d->src, d->weights, d->dst, d->stride,
+        d->dilation, d->padding, d->padding_end, forward, dnnl->attributes);
+#else
+    dnnl_convolution_desc_t desc;
+    const dnnl_status_t status = dnnl_dilated_convolution_backward_data_desc_init(
+        &desc, dnnl_convolution_direct, &d->src, &d->weights, &d->dst, d->stride, d->dilation,
+        d->padding, d->padding_end);
+    if (status != dnnl_success) return status;
+    return dnnl_primitive_desc_create(out, &desc, dnnl->attributes, dnnl->engine, forward);
+#endif
+}
+
+/* ------------------------------------------------------------------------------ making entries */
+
+/** Kernels of depth 1 that step through depth one by one are 2D convolutions of n x depth images. */
+static conv_key make_key(const pumit_conv_args *args, int backward)
+{
+    conv_key key;
+    memset(&key, 0, sizeof key);
+    const int flat = args->kernel[0] == 1 && args->stride[0] == 1 && args->padding[0] == 0;
+    key.backward = backward;
+    key.bias = !backward && args->bias;
+    key.spatial = flat ? 2 : 3;
+    key.n = args->n * (flat ? args->src_size[0] : 1);
+    key.in_channels = args->in_channels;
+    key.out_channels = args->out_channels;
+    for (int i = 0; i < key.spatial; i++) {
+        const int d = i + flat;
+        key.src_size[i] = args->src_size[d];
+        key.dst_size[i] = args->dst_size[d];
+        key.kernel[i] = args->kernel[d];
+        key.stride[i] = args->stride[d];
+        key.padding[i] = args->padding[d];
+    }
+    return key;
+}
+
+static dnnl_status_t make_descs(conv_descs *out, const conv_key *key)
+{
+    const int ndims = key->spatial + 2, flat = key->spatial == 2;
+    dnnl_dims_t src = {key->n, key->in_channels}, dst = {key->n, key->out_channels};
+    dnnl_dims_t weights = {key->out_channels, key->in_channels}, bias = {key->out_channels};
+    for (int i = 0; i < key->spatial; i++) {
+        src[i + 2] = key->src_size[i];
+        dst[i + 2] = key->dst_size[i];
+        weights[i + 2] = key->kernel[i];
+        out->stride[i] = key->stride[i];
+        out->padding[i] = key->padding[i];
+        /* What the last kernel does not reach counts as negative padding. */
+        out->padding_end[i] = (key->dst_size[i] - 1) * key->stride[i] + key->kernel[i] -
+                              key->src_size[i] - key->padding[i];
+    }
+    const dnnl_format_tag_t image = flat ? dnnl_nhwc : dnnl_ndhwc;
+    dnnl_status_t status = make_desc(&out->src, ndims, src, image);
+    if (status == dnnl_success) status = make_desc(&out->dst, ndims, dst, image);
+    if (status == dnnl_success)
+        status = make_desc(&out->weights, ndims, weights, dnnl_format_tag_any);
+    if (status == dnnl_success)
+        status = make_desc(&out->plain, ndims, weights, flat ? dnnl_acdb : dnnl_acdeb);
+    if (status == dnnl_success) status = make_desc(&out->bias, 1, bias, dnnl_x);
+    return status;
+}
+
+static void clear_entry(conv_entry *entry)
+{
+    if (entry->primitive) dnnl_primitive_destroy(entry->primitive);
+    if (entry->reorder) dnnl_primitive_destroy(entry->reorder);
+    for (int i = 0; i < MEMORIES; i++)
+        if (entry->memory[i]) dnnl_memory_destroy(entry->memory[i]);
+    memset(entry, 0, sizeof *entry);
+}
+
+static dnnl_status_t make_reorder(conv_entry *entry, const pumit__cpu_dnnl *dnnl, view plain,
+                                  view weights)
+{
+    if (dnnl_memory_desc_equal(plain, weights)) return dnnl_success;
+    dnnl_primitive_desc_t desc = NULL;
+    dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&desc, plain, dnnl->engine, weights, dnnl->engine, NULL);
+    if (status == dnnl_success) status = dnnl_primitive_create(&entry->reorder, desc);
+    if (desc) dnnl_primitive_desc_destroy(desc);
+    return status;
+}
+
+/** Primitive, reorder and memory objects from the chosen implementation. */
+static dnnl_status_t fill_entry(conv_entry *entry, const pumit__cpu_dnnl *dnnl,
+                                const conv_descs *descs, const_dnnl_primitive_desc_t chosen)
+{
+    const view weights = dnnl_primitive_desc_query_md(chosen, dnnl_query_weights_md, 0);
+    const view scratch = dnnl_primitive_desc_query_md(chosen, dnnl_query_scratchpad_md, 0);
+    const view all[MEMORIES] = {
+        [SRC] = view_of(&descs->src),     [DST] = view_of(&descs->dst),   [WEIGHTS] = weights,
+        [PLAIN] = view_of(&descs->plain), [BIAS] = view_of(&descs->bias), [SCRATCH] = scratch};
+    entry->weights_bytes = dnnl_memory_desc_get_size(weights);
+    entry->scratch_bytes = dnnl_memory_desc_get_size(scratch);
+    dnnl_status_t status = dnnl_primitive_create(&entry->primitive, chosen);
+    if (status == dnnl_success) status = make_reorder(entry, dnnl, all[PLAIN], weights);
+    for (int i = 0; i < MEMORIES && status == dnnl_success; i++)
+        status = dnnl_memory_create(&entry->memory[i], all[i], dnnl->engine, DNNL_MEMORY_NONE);
+    return status;
+}
+
+static dnnl_status_t make_entry(conv_entry *entry, const pumit__cpu_dnnl *dnnl, const conv_key *key)
+{
+    conv_descs descs;
+    memset(&descs, 0, sizeof descs);
+    dnnl_primitive_desc_t forward = NULL, backward = NULL;
+    dnnl_status_t status = make_descs(&descs, key);
+    if (status == dnnl_success) status = make_forward(&forward, dnnl, &descs, key->bias);
+    if (status == dnnl_success && key->backward)
+        status = make_backward(&backward, dnnl, &descs, forward);
+    if (status == dnnl_success)
+        status = fill_entry(entry, dnnl, &descs, key->backward ? backward : forward);
+    if (forward) dnnl_primitive_desc_destroy(forward);
+    if (backward) dnnl_primitive_desc_destroy(backward);
+    free_descs(&descs);
+    if (status != dnnl_success) clear_entry(entry);
+    return status;
+}
+
+/* ---------------------------------------------------------------------------------- the cache */
+
+static pumit__cpu_dnnl *open_dnnl(pumit__cpu_device *device)
+{
+    if (device->dnnl) return device->dnnl;
+    pumit__cpu_dnnl *dnnl = calloc(1, sizeof *dnnl);
+    if (!dnnl) return NULL;
+    if (dnnl_engine_create(&dnnl->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&dnnl->stream, dnnl->engine, dnnl_stream_default_flags) !=
+            dnnl_success ||
+        dnnl_primitive_attr_create(&dnnl->attributes) != dnnl_success ||
+        dnnl_primitive_attr_set_scratchpad_mode(dnnl->attributes, dnnl_scratchpad_mode_user) !=
+            dnnl_success) {
+        pumit__cpu_dnnl_close(dnnl);
+        return NULL;
+    }
+    device->dnnl = dnnl;
+    return dnnl;
+}
+
+void pumit__cpu_dnnl_close(pumit__cpu_dnnl *dnnl)
+{
+    if (!dnnl) return;
+    for (int i = 0; i < ENTRIES; i++) clear_entry(&dnnl->entries[i]);
+    if (dnnl->attributes) dnnl_primitive_attr_destroy(dnnl->attributes);
+    if (dnnl->stream) dnnl_stream_destroy(dnnl->stream);
+    if (dnnl->engine) dnnl_engine_destroy(dnnl->engine);
+    free(dnnl);
+}
+
+/** The entry for `key`, made if it is new; NULL when oneDNN has no implementation. */
+static conv_entry *find_entry(pumit__cpu_dnnl *dnnl, const conv_key *key)
+{
+    conv_entry *oldest = &dnnl->entries[0];
+    for (int i = 0; i < ENTRIES; i++) {
+        conv_entry *entry = &dnnl->entries[i];
+        if (entry->last_use && memcmp(&entry->key, key, sizeof *key) == 0) {
+            entry->last_use = ++dnnl->clock;
+            return entry;
+        }
+        if (entry->last_use < oldest->last_use) oldest = entry;
+    }
+    clear_entry(oldest);
+    if (make_entry(oldest, dnnl, key) != dnnl_success) return NULL;
+    oldest->key = *key;
+    oldest->last_use = ++dnnl->clock;
+    return oldest;
+}
+
+/* ------------------------------------------------------------------------------------- running */
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/** Places the weights, reordered when they have to be, and the working memory. */
+static dnnl_status_t place_weights(conv_entry *entry, const pumit__cpu_dnnl *dnnl, char *scratch,
+                                   const float *weights)
+{
+    dnnl_memory_t *memory = entry->memory;
+    /* oneDNN takes no const; it only reads these. */
+    union {
+        const float *in;
+        void *out;
+    } plain = {.in = weights};
+    void *target = entry->reorder ? (void *)scratch : plain.out;
+    dnnl_status_t status = dnnl_memory_set_data_handle(memory[WEIGHTS], target);
+    if (status == dnnl_success)
+        status =
+            dnnl_memory_set_data_handle(memory[SCRATCH], scratch + padded(entry->weights_bytes));
+    if (status != dnnl_success || !entry->reorder) return status;
+    status = dnnl_memory_set_data_handle(memory[PLAIN], plain.out);
+    const dnnl_exec_arg_t exec[] = {{DNNL_ARG_FROM, memory[PLAIN]}, {DNNL_ARG_TO, memory[WEIGHTS]}};
+    if (status == dnnl_success)
+        status = dnnl_primitive_execute(entry->reorder, dnnl->stream, 2, exec);
+    return status;
+}
+
+static dnnl_status_t execute(conv_entry *entry, const pumit__cpu_dnnl *dnnl,
+                             const pumit_conv_args *args)
+{
+    dnnl_memory_t *memory = entry->memory;
+    const int backward = entry->key.backward;
+    union {
+        const void *in;
+        void *out;
+    } src = {.in = args->src}, diff_dst = {.in = args->diff_dst}, bias = {.in = args->bias};
+    if (backward) src.out = args->diff_src;
+    dnnl_status_t status = dnnl_memory_set_data_handle(memory[SRC], src.out);
+    if (status == dnnl_success)
+        status = dnnl_memory_set_data_handle(memory[DST], backward ? diff_dst.out : args->dst);
+    if (status == dnnl_success && entry->key.bias)
+        status = dnnl_memory_set_data_handle(memory[BIAS], bias.out);
+    if (status != dnnl_success) return status;
+    const dnnl_exec_arg_t exec[] = {{backward ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, memory[SRC]},
+                                    {backward ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, memory[DST]},
+                                    {DNNL_ARG_WEIGHTS, memory[WEIGHTS]},
+                                    {DNNL_ARG_SCRATCHPAD, memory[SCRATCH]},
+                                    {DNNL_ARG_BIAS, memory[BIAS]}};
+    return dnnl_primitive_execute(entry->primitive, dnnl->stream, entry->key.bias ? 5 : 4, exec);
+}
+
+static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args, int backward)
+{
+    pumit__cpu_dnnl *dnnl = open_dnnl(device);
+    if (!dnnl) return PUMIT_DECLINED;
+    const conv_key key = make_key(args, backward);
+    conv_entry *entry = find_entry(dnnl, &key);
+    if (!entry) return PUMIT_DECLINED;
+    char *scratch = pumit__cpu_scratch(
+        device, (int64_t)(padded(entry->weights_bytes) + padded(entry->scratch_bytes)));
+    if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
+    dnnl_status_t status = place_weights(entry, dnnl, scratch, args->weights);
+    if (status == dnnl_success) status = execute(entry, dnnl, args);
+    if (status == dnnl_success) status = dnnl_stream_wait(dnnl->stream);
+    if (status == dnnl_success) return PUMIT_OK;
+    return status == dnnl_out_of_memory ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_BACKEND;
+}
+
+pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args)
+{
+    return run(device, args, 0);
+}
+
+pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumit_conv_args *args)
+{
+    return run(device, args, 1);
+}
