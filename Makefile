@@ -60,11 +60,11 @@ $(BUILD)/%.f32.o: %.c
 $(BUILD)/%.f64.o: %.c
 	$(COMPILE) -DREAL=double -DREAL_IS_FLOAT=0 -O3 -c $< -o $@
 $(BUILD)/%.generic.o: %.c
-	$(COMPILE) -O3 -DISA=generic -c $< -o $@
+	$(COMPILE) -O3 -fno-math-errno -fno-trapping-math -DISA=generic -c $< -o $@
 $(BUILD)/%.avx2.o: %.c
-	$(COMPILE) -O3 -DISA=avx2 -mavx2 -mfma -mf16c -c $< -o $@
+	$(COMPILE) -O3 -fno-math-errno -fno-trapping-math -DISA=avx2 -mavx2 -mfma -mf16c -c $< -o $@
 $(BUILD)/%.avx512.o: %.c
-	$(COMPILE) -O3 -DISA=avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -c $< -o $@
+	$(COMPILE) -O3 -fno-math-errno -fno-trapping-math -DISA=avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -c $< -o $@
 
 $(STATIC): $(OBJECTS)
 	@echo "  AR   $@" && rm -f $@ && ar rcs $@ $^
