@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Datasets: lists of images, with labels where there are any."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Iterator, Optional, Sequence, Union
+
+from ._ffi import lib
+from ._handle import Handle, Owned, Path, made, path_bytes
+from .config import Options, as_config
+from .context import Context
+from .volume import Volume
+
+
+class Dataset(Handle):
+    """Images from files, folders, lists (.txt, .csv) and MedMNIST-style .npz, decoded into memory.
+
+    Options: "split" ("train", "val", "test"), "folders_are_labels", "limits.bytes". A dataset is a
+    sequence of volumes. What cannot be read is skipped, counted, and reported to the context's log.
+    """
+
+    def __init__(
+        self, context: Context, paths: Union[Path, Sequence[Path]], options: Options = None
+    ) -> None:
+        names: Sequence[Any] = list(paths) if isinstance(paths, (list, tuple)) else [paths]
+        array = (ctypes.c_char_p * len(names))(*(path_bytes(name) for name in names))
+        config = as_config(options)
+        pointer = made(lib.pumit_dataset_open, context, len(names), array, config)
+        self._owned = Owned(pointer, lib.pumit_dataset_release)
+        self._context = context._alive
+
+    def __len__(self) -> int:
+        return lib.pumit_dataset_count(self)
+
+    def __getitem__(self, i: int) -> Volume:
+        pointer = lib.pumit_dataset_volume(self, self._index(i))
+        return Volume._borrow(pointer, self._alive, self._context)
+
+    def __iter__(self) -> Iterator[Volume]:
+        return (self[i] for i in range(len(self)))
+
+    def _index(self, i: int) -> int:
+        count = len(self)
+        if not -count <= i < count:
+            raise IndexError(f"image {i} of {count}")
+        return i % count
+
+    def name(self, i: int) -> str:
+        """Where image i came from: "file.nii.gz", "file.npz[train 17]"."""
+        return lib.pumit_dataset_name(self, self._index(i)).decode(errors="replace")
+
+    def label(self, i: int) -> Optional[int]:
+        """Label of image i, None if it has none."""
+        label = lib.pumit_dataset_label(self, self._index(i))
+        return None if label < 0 else label
+
+    @property
+    def skipped(self) -> int:
+        """Number of files that could not be read."""
+        return lib.pumit_dataset_skipped(self)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 if an image has no label."""
+        return lib.pumit_dataset_classes(self)
+
+    def _describe(self) -> str:
+        return f" {len(self)} images, {self.classes} classes"
