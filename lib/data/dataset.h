@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a dataset, and its sources: files, folders, lists, archives. */
+#ifndef PUMIT_LIB_DATA_DATASET_H
+#define PUMIT_LIB_DATA_DATASET_H
+
+#include "lib/data/volume.h"
+
+#include <pumit/dataset.h>
+
+typedef struct {
+    pumit_volume *volume;
+    char *name;
+    int64_t label; /* -1: none */
+} pumit__dataset_item;
+
+struct pumit_dataset {
+    pumit_context *ctx; /* while opening only */
+    pumit__dataset_item *items;
+    int64_t count, capacity, skipped, classes;
+    int64_t bytes, most_bytes; /* of voxels */
+    const char *split;         /* while opening only: "train", "val", "test", or NULL for all */
+    bool full;                 /* the byte limit was met: no reason to go on */
+    char reason[256];          /* why the last file was skipped */
+};
+
+/* Takes `volume`, on failure too; copies `name`. */
+pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
+                                 int64_t label);
+
+/* After a file failed: PUMIT_OK if it was skipped, counted and logged, else the status, which stops all. */
+pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status);
+
+/* Each skips what it cannot read, and fails only for what concerns the whole. */
+pumit_status pumit__dataset_add_file(pumit_dataset *dataset, const char *path, int64_t label);
+pumit_status pumit__dataset_add_folder(pumit_dataset *dataset, const char *path, int64_t label);
+/* A folder of one folder per class. */
+pumit_status pumit__dataset_add_classes(pumit_dataset *dataset, const char *path);
+pumit_status pumit__dataset_add_list(pumit_dataset *dataset, const char *path);
+
+/* The images of an .npz; the caller skips on failure. `label` stands for missing ones. */
+pumit_status pumit__dataset_add_npz(pumit_dataset *dataset, const char *path, int64_t label);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/data/volume.h"
+
+#include "lib/tensor/context.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+pumit_status pumit__check_voxels(int64_t *count, const pumit_context *ctx, const int64_t size[3],
+                                 int64_t channels, const char *name)
+{
+    const int64_t limit = pumit__context_voxel_limit(ctx);
+    int64_t product = channels;
+    bool fits = channels >= 1;
+    for (int i = 0; i < 3; i++)
+        fits = fits && size[i] >= 1 && pumit__multiply(&product, product, size[i]);
+    if (!fits || product > limit)
+        return pumit__fail(PUMIT_ERROR_LIMIT,
+                           "%s: %lld x %lld x %lld voxels of %lld channels are more than the %lld "
+                           "allowed; raise \"limits.voxels\" to read it",
+                           name, (long long)size[0], (long long)size[1], (long long)size[2],
+                           (long long)channels, (long long)limit);
+    *count = product;
+    return PUMIT_OK;
+}
+
+/* (s0, s1, s2, C) to (s1, s0, s2, C) for axis 1, to (s2, s0, s1, C) for axis 2. */
+static float *axis_moved_first(const float *src, const int64_t size[3], int64_t channels, int axis)
+{
+    const int64_t count = size[0] * size[1] * size[2] * channels;
+    float *dst = malloc((size_t)count * sizeof *dst);
+    if (!dst) return NULL;
+    const int64_t run = axis == 1 ? size[2] * channels : channels;
+    const int64_t outer = axis == 1 ? size[0] : size[0] * size[1], inner = size[axis];
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < inner; i++)
+            memcpy(dst + (i * outer + o) * run, src + (o * inner + i) * run,
+                   (size_t)run * sizeof *dst);
+    return dst;
+}
+
+static void set_flat_geometry(pumit_volume *volume)
+{
+    /* d, h, w step along z, y, x: a picture knows no more. */
+    static const double flat[16] = {0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1};
+    memcpy(volume->affine, flat, sizeof flat);
+    volume->spacing[0] = INFINITY;
+    volume->spacing[1] = volume->spacing[2] = 1;
+}
+
+static void set_geometry(pumit_volume *volume, const pumit__image *image, const int32_t order[3])
+{
+    if (image->flat) {
+        set_flat_geometry(volume);
+        return;
+    }
+    pumit__affine_reorder(volume->affine, image->affine, order);
+    pumit__affine_spacing(volume->spacing, volume->affine);
+    if (volume->shape[0] == 1) volume->spacing[0] = INFINITY;
+}
+
+pumit_status pumit__volume_adopt(pumit_volume **out, pumit__image *image)
+{
+    pumit_volume *volume = pumit__calloc(1, sizeof *volume);
+    if (!volume) return pumit__fail_memory(sizeof *volume, "a volume");
+    atomic_init(&volume->refs, 1);
+    const int32_t axis = image->flat ? 0 : pumit__slice_axis(image->affine, image->size);
+    const int32_t order[3] = {axis, axis == 0 ? 1 : 0, axis == 2 ? 1 : 2};
+    for (int i = 0; i < 3; i++) {
+        volume->shape[i] = image->size[order[i]];
+        volume->axes[i] = image->axes[order[i]];
+    }
+    volume->shape[3] = image->channels;
+    volume->eight_bit = image->eight_bit;
+    set_geometry(volume, image, order);
+    pumit_status status = pumit_degree_of_anisotropy(&volume->anisotropy, volume->spacing);
+    if (status == PUMIT_OK && axis != 0) {
+        volume->voxels = axis_moved_first(image->voxels, image->size, image->channels, axis);
+        if (!volume->voxels)
+            status = pumit__fail_memory(volume->shape[0] * volume->shape[1] * volume->shape[2] *
+                                            volume->shape[3] * (int64_t)sizeof(float),
+                                        "voxels");
+    }
+    if (status != PUMIT_OK) {
+        pumit_volume_release(volume);
+        return status;
+    }
+    if (volume->voxels)
+        free(image->voxels);
+    else
+        volume->voxels = image->voxels;
+    image->voxels = NULL;
+    *out = volume;
+    return PUMIT_OK;
+}
+
+pumit_status pumit_volume_create(pumit_volume **out, pumit_context *context, pumit_dtype dtype,
+                                 const int64_t size[3], int64_t channels, const void *data,
+                                 const double *affine)
+{
+    PUMIT__REQUIRE(out && context && size && data, "pumit_volume_create: an argument is NULL");
+    *out = NULL;
+    const pumit__element kind = pumit__element_of_dtype(dtype);
+    PUMIT__REQUIRE(kind != PUMIT__ELEMENT_NONE, "pumit_volume_create: unknown type %d", (int)dtype);
+    for (int i = 0; i < 3; i++)
+        PUMIT__REQUIRE(size[i] >= 1, "pumit_volume_create: size %lld along axis %d is not positive",
+                       (long long)size[i], i);
+    PUMIT__REQUIRE(channels >= 1, "pumit_volume_create: %lld channels", (long long)channels);
+    PUMIT__REQUIRE(affine || size[0] == 1,
+                   "pumit_volume_create: without an affine the image is 2D and size[0] must be 1, "
+                   "not %lld",
+                   (long long)size[0]);
+    if (affine)
+        PUMIT__REQUIRE(affine[12] == 0 && affine[13] == 0 && affine[14] == 0 && affine[15] == 1 &&
+                           pumit__affine_is_good(affine),
+                       "pumit_volume_create: the affine is singular or not finite, or its last row "
+                       "is not 0 0 0 1");
+    int64_t count;
+    PUMIT__TRY(pumit__check_voxels(&count, context, size, channels, "pumit_volume_create"));
+    pumit__image image = {.size = {size[0], size[1], size[2]},
+                          .channels = channels,
+                          .axes = {0, 1, 2},
+                          .flat = !affine,
+                          .eight_bit = dtype == PUMIT_U8};
+    if (affine) memcpy(image.affine, affine, sizeof image.affine);
+    image.voxels = pumit__calloc(count, sizeof(float));
+    if (!image.voxels) return pumit__fail_memory(count * (int64_t)sizeof(float), "voxels");
+    pumit__elements_to_float(image.voxels, data, count, kind, false, 1, 0);
+    const pumit_status status = pumit__volume_adopt(out, &image);
+    free(image.voxels);
+    return status;
+}
+
+pumit_volume *pumit__volume_retain(pumit_volume *volume)
+{
+    atomic_fetch_add_explicit(&volume->refs, 1, memory_order_relaxed);
+    return volume;
+}
+
+void pumit_volume_release(pumit_volume *volume)
+{
+    if (!volume || atomic_fetch_sub_explicit(&volume->refs, 1, memory_order_acq_rel) != 1) return;
+    free(volume->voxels);
+    free(volume);
+}
+
+void pumit_volume_shape(const pumit_volume *volume, int64_t shape[4])
+{
+    memcpy(shape, volume->shape, sizeof volume->shape);
+}
+
+void pumit_volume_spacing(const pumit_volume *volume, double spacing[3])
+{
+    memcpy(spacing, volume->spacing, sizeof volume->spacing);
+}
+
+int32_t pumit_volume_anisotropy(const pumit_volume *volume)
+{
+    return volume->anisotropy;
+}
+
+void pumit_volume_affine(const pumit_volume *volume, double affine[16])
+{
+    memcpy(affine, volume->affine, sizeof volume->affine);
+}
+
+void pumit_volume_source_axes(const pumit_volume *volume, int32_t axes[3])
+{
+    memcpy(axes, volume->axes, sizeof volume->axes);
+}
+
+const char *pumit_volume_modality(const pumit_volume *volume)
+{
+    return volume->modality;
+}
+
+const float *pumit_volume_voxels(const pumit_volume *volume)
+{
+    return volume->voxels;
+}
