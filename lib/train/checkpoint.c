@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/train/checkpoint.h"
+#include "lib/nn/optimizer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ----------------------------------------------------------------------------------------- the list */
+
+/* What a file holds: the entries, their names, and copies of what does not lie packed in host memory. */
+typedef struct {
+    pumit__safetensors_entry *entries;
+    void **names, **copies;
+    int64_t count, capacity;
+} list;
+
+static pumit_status list_create(list *l, int64_t capacity)
+{
+    *l = (list){.capacity = capacity};
+    l->entries = pumit__calloc(capacity, (int64_t)sizeof *l->entries);
+    l->names = pumit__calloc(capacity, (int64_t)sizeof *l->names);
+    l->copies = pumit__calloc(capacity, (int64_t)sizeof *l->copies);
+    if (l->entries && l->names && l->copies) return PUMIT_OK;
+    return pumit__fail_memory(capacity * (int64_t)sizeof *l->entries, "a checkpoint");
+}
+
+static void list_free(list *l)
+{
+    for (int64_t i = 0; i < l->count; i++) {
+        free(l->names[i]);
+        free(l->copies[i]);
+    }
+    free(l->entries);
+    free(l->names);
+    free(l->copies);
+}
+
+static pumit_status list_tensor(list *l, const char *prefix, const char *name, pumit_tensor *tensor)
+{
+    const int64_t i = l->count++;
+    pumit__safetensors_entry *const entry = &l->entries[i];
+    entry->name = l->names[i] = pumit__format("%s%s", prefix, name);
+    if (!entry->name) return pumit__fail_memory((int64_t)strlen(name), "a name");
+    entry->dtype = pumit_tensor_dtype(tensor);
+    entry->ndim = pumit_tensor_ndim(tensor);
+    memcpy(entry->shape, pumit_tensor_shape(tensor), (size_t)entry->ndim * sizeof *entry->shape);
+    entry->bytes = pumit_tensor_count(tensor) * pumit_dtype_size(entry->dtype);
+    void *data;
+    const pumit_status status = pumit_tensor_data(&data, tensor);
+    entry->data = data;
+    if (status != PUMIT_ERROR_UNSUPPORTED) return status;
+    entry->data = l->copies[i] = pumit__calloc(entry->bytes, 1);
+    if (!entry->data) return pumit__fail_memory(entry->bytes, name);
+    return pumit_tensor_read(tensor, entry->dtype, l->copies[i], entry->bytes);
+}
+
+static void list_losses(list *l, const pumit_trainer *t)
+{
+    pumit__safetensors_entry *const entry = &l->entries[l->count++];
+    *entry = (pumit__safetensors_entry){.name = "losses", .dtype = PUMIT_F64, .ndim = 1};
+    entry->shape[0] = t->step;
+    entry->data = t->losses;
+    entry->bytes = t->step * (int64_t)sizeof *t->losses;
+}
+
+static pumit_status list_all(list *l, const pumit_trainer *t)
+{
+    const int64_t parameters = pumit_module_parameter_count(t->model);
+    const int64_t moments = pumit__optimizer_state_count(t->optimizer);
+    PUMIT__TRY(list_create(l, 2 * parameters + moments + 1));
+    for (int64_t i = 0; i < parameters; i++) {
+        const char *const name = pumit_module_parameter_name(t->model, i);
+        PUMIT__TRY(list_tensor(l, "model.", name, pumit_module_parameter(t->model, i)));
+        if (t->best) PUMIT__TRY(list_tensor(l, "best.", name, t->best[i]));
+    }
+    for (int64_t i = 0; i < moments; i++) {
+        const char *name;
+        pumit_tensor *tensor;
+        pumit__optimizer_state(t->optimizer, i, &name, &tensor);
+        PUMIT__TRY(list_tensor(l, "", name, tensor));
+    }
+    list_losses(l, t);
+    return PUMIT_OK;
+}
+
+/* ----------------------------------------------------------------------------------------- counters */
+
+static pumit_status state_json(cJSON **out, const pumit_trainer *t)
+{
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"step", (double)t->step},
+                   {"skipped", (double)t->skipped},
+                   {"skipped_in_row", (double)t->skipped_in_row},
+                   {"optimizer_steps", (double)pumit_optimizer_steps(t->optimizer)},
+                   {"seconds", t->seconds},
+                   {"best_step", (double)t->best_step},
+                   {"best_value", t->best_value}};
+    *out = cJSON_CreateObject();
+    if (!*out) return pumit__fail_memory((int64_t)sizeof **out, "a checkpoint");
+    for (int64_t i = 0; i < PUMIT__COUNT(numbers); i++)
+        PUMIT__TRY(pumit__json_set(*out, numbers[i].name, cJSON_CreateNumber(numbers[i].value)));
+    if (!t->validation) return PUMIT_OK;
+    cJSON *copy;
+    PUMIT__TRY(pumit__json_copy(&copy, t->validation));
+    return pumit__json_set(*out, "validation", copy);
+}
+
+static pumit_status set_text(cJSON *metadata, const char *key, const cJSON *value)
+{
+    char *text;
+    PUMIT__TRY(pumit__json_print(&text, value, false));
+    const pumit_status status = pumit__json_set(metadata, key, cJSON_CreateString(text));
+    free(text);
+    return status;
+}
+
+static pumit_status metadata_json(cJSON *metadata, const pumit_trainer *t)
+{
+    cJSON *state = NULL;
+    pumit_status status = state_json(&state, t);
+    if (status == PUMIT_OK) status = set_text(metadata, "pumit.state", state);
+    if (status == PUMIT_OK) status = set_text(metadata, "pumit.config", t->config->root);
+    if (status == PUMIT_OK)
+        status = pumit__json_set(metadata, "pumit.model", cJSON_CreateString("checkpoint"));
+    cJSON_Delete(state);
+    return status;
+}
+
+pumit_status pumit__checkpoint_write(const pumit_trainer *t, const char *path)
+{
+    list l = {0};
+    cJSON *metadata = cJSON_CreateObject();
+    pumit_status status = metadata ? metadata_json(metadata, t)
+                                   : pumit__fail_memory((int64_t)sizeof *metadata, "a checkpoint");
+    if (status == PUMIT_OK) status = list_all(&l, t);
+    if (status == PUMIT_OK) status = pumit__safetensors_write(path, l.entries, l.count, metadata);
+    list_free(&l);
+    cJSON_Delete(metadata);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------ loading */
+
+static pumit_status parse_text(cJSON **out, const pumit__safetensors *file, const char *key,
+                               const char *path)
+{
+    const char *const text = pumit__safetensors_metadata(file, key);
+    *out = NULL;
+    if (text) PUMIT__TRY(pumit__json_parse(out, text, (int64_t)strlen(text), path));
+    if (cJSON_IsObject(*out)) return PUMIT_OK;
+    cJSON_Delete(*out);
+    *out = NULL;
+    return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is not a checkpoint: it lacks '%s'", path, key);
+}
+
+pumit_status pumit__checkpoint_config(pumit_config **out, const pumit__safetensors *file,
+                                      const char *path)
+{
+    cJSON *tree;
+    PUMIT__TRY(parse_text(&tree, file, "pumit.config", path));
+    const pumit_status status = pumit__config_from_json(out, tree);
+    cJSON_Delete(tree);
+    return status;
+}
+
+static pumit_status load_tensor(pumit_tensor *tensor, const pumit__safetensors *file,
+                                const char *prefix, const char *name, const char *path)
+{
+    char *full = pumit__format("%s%s", prefix, name);
+    if (!full) return pumit__fail_memory((int64_t)strlen(name), "a name");
+    const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, full);
+    free(full);
+    if (!entry)
+        return pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: holds no '%s%s'", path, prefix, name);
+    const int32_t ndim = pumit_tensor_ndim(tensor);
+    if (entry->ndim != ndim || entry->dtype != pumit_tensor_dtype(tensor) ||
+        memcmp(entry->shape, pumit_tensor_shape(tensor), (size_t)ndim * sizeof *entry->shape) != 0)
+        return pumit__fail(PUMIT_ERROR_SHAPE, "%s: '%s%s' has another shape or type than the model",
+                           path, prefix, name);
+    PUMIT__TRY(pumit_tensor_write(tensor, entry->dtype, entry->data, entry->bytes));
+    pumit_tensor_touch(tensor);
+    return PUMIT_OK;
+}
+
+static pumit_status load_tensors(pumit_trainer *t, const pumit__safetensors *file, const char *path)
+{
+    for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++) {
+        const char *const name = pumit_module_parameter_name(t->model, i);
+        PUMIT__TRY(load_tensor(pumit_module_parameter(t->model, i), file, "model.", name, path));
+        if (t->best) PUMIT__TRY(load_tensor(t->best[i], file, "best.", name, path));
+    }
+    for (int64_t i = 0; i < pumit__optimizer_state_count(t->optimizer); i++) {
+        const char *name;
+        pumit_tensor *tensor;
+        pumit__optimizer_state(t->optimizer, i, &name, &tensor);
+        PUMIT__TRY(load_tensor(tensor, file, "", name, path));
+    }
+    return PUMIT_OK;
+}
+
+static pumit_status load_losses(pumit_trainer *t, const pumit__safetensors *file, const char *path)
+{
+    const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, "losses");
+    if (!entry || entry->dtype != PUMIT_F64 || entry->ndim != 1 || entry->shape[0] != t->step)
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: its losses do not match its step", path);
+    if (!pumit__grow(&t->losses, &t->loss_capacity, t->step, (int64_t)sizeof *t->losses))
+        return pumit__fail_memory(entry->bytes, "losses");
+    memcpy(t->losses, entry->data, (size_t)entry->bytes);
+    return PUMIT_OK;
+}
+
+static pumit_status whole_number(int64_t *out, const cJSON *state, const char *key,
+                                 const char *path)
+{
+    if (pumit__json_int(out, cJSON_GetObjectItemCaseSensitive(state, key)) && *out >= 0)
+        return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_FORMAT, "%s: lacks the counter '%s'", path, key);
+}
+
+static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char *path)
+{
+    int64_t optimizer_steps;
+    PUMIT__TRY(whole_number(&t->step, state, "step", path));
+    t->saved_step = t->step;
+    PUMIT__TRY(whole_number(&t->skipped, state, "skipped", path));
+    PUMIT__TRY(whole_number(&t->skipped_in_row, state, "skipped_in_row", path));
+    PUMIT__TRY(whole_number(&t->best_step, state, "best_step", path));
+    PUMIT__TRY(whole_number(&optimizer_steps, state, "optimizer_steps", path));
+    pumit__optimizer_set_steps(t->optimizer, optimizer_steps);
+    const double best = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(state, "best_value"));
+    const double seconds = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(state, "seconds"));
+    t->best_value = isfinite(best) ? best : 0;
+    t->seconds = isfinite(seconds) ? seconds : 0;
+    const cJSON *validation = cJSON_GetObjectItemCaseSensitive(state, "validation");
+    return validation ? pumit__json_copy(&t->validation, validation) : PUMIT_OK;
+}
+
+pumit_status pumit__checkpoint_load(pumit_trainer *t, const pumit__safetensors *file,
+                                    const char *path)
+{
+    cJSON *state;
+    PUMIT__TRY(parse_text(&state, file, "pumit.state", path));
+    pumit_status status = load_state(t, state, path);
+    cJSON_Delete(state);
+    if (status == PUMIT_OK && t->best_step > 0) status = pumit__best_keep(t);
+    if (status == PUMIT_OK) status = load_losses(t, file, path);
+    return status == PUMIT_OK ? load_tensors(t, file, path) : status;
+}
+
+/* ------------------------------------------------------------------------------------- best weights */
+
+static pumit_status copy_tensor(pumit_tensor *dst, pumit_tensor *src)
+{
+    const pumit_dtype dtype = pumit_tensor_dtype(src);
+    const int64_t bytes = pumit_tensor_count(src) * pumit_dtype_size(dtype);
+    void *data = pumit__calloc(bytes, 1);
+    if (!data) return pumit__fail_memory(bytes, "weights");
+    pumit_status status = pumit_tensor_read(src, dtype, data, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_write(dst, dtype, data, bytes);
+    if (status == PUMIT_OK) pumit_tensor_touch(dst);
+    free(data);
+    return status;
+}
+
+static pumit_status make_best(pumit_trainer *t)
+{
+    const int64_t count = pumit_module_parameter_count(t->model);
+    t->best = pumit__calloc(count, (int64_t)sizeof(pumit_tensor *));
+    if (!t->best) return pumit__fail_memory(count, "weights");
+    for (int64_t i = 0; i < count; i++) {
+        pumit_tensor *const like = pumit_module_parameter(t->model, i);
+        PUMIT__TRY(pumit_tensor_create(&t->best[i], t->ctx, pumit_tensor_dtype(like),
+                                       pumit_tensor_ndim(like), pumit_tensor_shape(like)));
+    }
+    return PUMIT_OK;
+}
+
+pumit_status pumit__best_keep(pumit_trainer *t)
+{
+    if (!t->best) PUMIT__TRY(make_best(t));
+    for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++)
+        PUMIT__TRY(copy_tensor(t->best[i], pumit_module_parameter(t->model, i)));
+    return PUMIT_OK;
+}
+
+static pumit_status swap(pumit_tensor *a, pumit_tensor *b)
+{
+    const pumit_dtype dtype = pumit_tensor_dtype(a);
+    const int64_t bytes = pumit_tensor_count(a) * pumit_dtype_size(dtype);
+    void *data = pumit__calloc(bytes, 1);
+    if (!data) return pumit__fail_memory(bytes, "weights");
+    pumit_status status = pumit_tensor_read(a, dtype, data, bytes);
+    if (status == PUMIT_OK) status = copy_tensor(a, b);
+    if (status == PUMIT_OK) status = pumit_tensor_write(b, dtype, data, bytes);
+    if (status == PUMIT_OK) pumit_tensor_touch(b);
+    free(data);
+    return status;
+}
+
+pumit_status pumit__best_swap(pumit_trainer *t)
+{
+    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
+        PUMIT__TRY(swap(pumit_module_parameter(t->model, i), t->best[i]));
+    return PUMIT_OK;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The one loop: step, judge, log, save; and what is told of it afterwards. */
+#include "lib/train/checkpoint.h"
+#include "lib/train/metrics.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MOST_SKIPPED 10 /* in a row: then the weights are beyond rescue */
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* ------------------------------------------------------------------------------------------ one step */
+
+/* Gathers gradients of the step's micro-batches; *loss is not finite if one of them is not. */
+static pumit_status gather(double *loss, pumit__figures *terms, pumit_trainer *t)
+{
+    const int64_t count = t->options.accumulate;
+    *loss = 0;
+    for (int64_t i = 0; i < count && isfinite(*loss); i++) {
+        pumit_tensor *tensor;
+        double value = NAN;
+        PUMIT__TRY(t->recipe->loss(&tensor, terms, t, t->step * count + i));
+        pumit_status status = pumit_tensor_item(&value, tensor);
+        if (status == PUMIT_OK && isfinite(value)) status = pumit_tensor_backward(tensor);
+        pumit_tensor_release(tensor);
+        PUMIT__TRY(status);
+        *loss += value / (double)count;
+    }
+    return PUMIT_OK;
+}
+
+/* Moves the weights, unless loss or gradient are not finite: then the step is skipped. */
+static pumit_status update(bool *skipped, double *grad_norm, pumit_trainer *t, double rate,
+                           double loss)
+{
+    *skipped = !isfinite(loss);
+    *grad_norm = NAN;
+    if (!*skipped) {
+        const pumit_status status =
+            pumit_optimizer_step(t->optimizer, rate, (int32_t)t->options.accumulate, grad_norm);
+        *skipped = status == PUMIT_ERROR_STATE && !isfinite(*grad_norm);
+        if (!*skipped) PUMIT__TRY(status);
+    }
+    if (*skipped) pumit_module_zero_grad(t->model);
+    t->skipped += *skipped;
+    t->skipped_in_row = *skipped ? t->skipped_in_row + 1 : 0;
+    return PUMIT_OK;
+}
+
+static pumit_status keep_loss(pumit_trainer *t, double loss)
+{
+    if (!pumit__grow(&t->losses, &t->loss_capacity, t->step + 1, (int64_t)sizeof *t->losses))
+        return pumit__fail_memory((t->step + 1) * (int64_t)sizeof *t->losses, "losses");
+    t->losses[t->step++] = loss;
+    return PUMIT_OK;
+}
+
+static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
+{
+    const pumit__train_options *const o = &t->options;
+    pumit__figures terms = {0};
+    double loss, grad_norm;
+    bool skipped;
+    const double started = now();
+    const double rate = pumit_cosine_rate(t->step + 1, o->learning_rate,
+                                          o->steps > o->warmup ? o->steps - o->warmup : 1,
+                                          o->warmup, fmin(o->least_rate, o->learning_rate));
+    PUMIT__TRY(gather(&loss, &terms, t));
+    PUMIT__TRY(update(&skipped, &grad_norm, t, rate, loss));
+    PUMIT__TRY(keep_loss(t, skipped ? NAN : loss));
+    const double seconds = now() - started;
+    t->seconds += seconds;
+    pumit__figures_add(figures, "step", (double)t->step);
+    pumit__figures_add(figures, "loss", loss);
+    for (int32_t i = 0; i < terms.count; i++)
+        pumit__figures_add(figures, terms.name[i], terms.value[i]);
+    pumit__figures_add(figures, "grad_norm", grad_norm);
+    pumit__figures_add(figures, "learning_rate", rate);
+    pumit__figures_add(figures, "seconds", seconds);
+    pumit__figures_add(figures, "images_per_s", (double)(o->batch * o->accumulate) / seconds);
+    if (skipped) pumit__figures_add(figures, "skipped", 1);
+    return PUMIT_OK;
+}
+
+static pumit_status check_skipped(const pumit_trainer *t)
+{
+    if (t->skipped_in_row < MOST_SKIPPED) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_STATE,
+                       "%s: loss or gradient was not finite in %d steps in a row, up to step %lld: "
+                       "the run is stopped; start again with a lower learning rate",
+                       t->output, MOST_SKIPPED, (long long)t->step);
+}
+
+/* ------------------------------------------------------------------------------------------- judging */
+
+pumit_status pumit__validate(pumit_trainer *t)
+{
+    pumit__figures figures = {0};
+    cJSON *object;
+    const int32_t recording = pumit_context_set_recording(t->ctx, 0);
+    const pumit_status status = t->recipe->validate(&figures, t);
+    pumit_context_set_recording(t->ctx, recording);
+    PUMIT__TRY(status);
+    PUMIT__TRY(pumit__figures_json(&object, &figures));
+    cJSON_Delete(t->validation);
+    t->validation = object;
+    if (!t->recipe->best || !t->has_validation) return PUMIT_OK;
+    const double value = pumit__figures_get(&figures, t->recipe->best);
+    if (!isfinite(value) || (t->best_step > 0 && value < t->best_value)) return PUMIT_OK;
+    t->best_value = value;
+    t->best_step = t->step;
+    return pumit__best_keep(t);
+}
+
+static bool due(const pumit_trainer *t, int64_t every)
+{
+    return t->step == t->options.steps || (every > 0 && t->step % every == 0);
+}
+
+static pumit_status draw_sheets(pumit_trainer *t)
+{
+    const int32_t recording = pumit_context_set_recording(t->ctx, 0);
+    const pumit_status status = t->recipe->sheet ? t->recipe->sheet(t) : PUMIT_OK;
+    pumit_context_set_recording(t->ctx, recording);
+    return status;
+}
+
+static pumit_status save(pumit_trainer *t)
+{
+    char *path;
+    PUMIT__TRY(pumit__run_path(&path, t, "checkpoint.safetensors"));
+    const pumit_status status = pumit__checkpoint_write(t, path);
+    free(path);
+    if (status == PUMIT_OK) t->saved_step = t->step;
+    return status;
+}
+
+/* The line of metrics.jsonl; release with free(). */
+static pumit_status line_of(char **line, const pumit__figures *figures, const pumit_trainer *t,
+                            bool validated)
+{
+    cJSON *object, *copy;
+    PUMIT__TRY(pumit__figures_json(&object, figures));
+    pumit_status status = PUMIT_OK;
+    if (validated && t->validation) {
+        status = pumit__json_copy(&copy, t->validation);
+        if (status == PUMIT_OK) status = pumit__json_set(object, "validation", copy);
+    }
+    if (status == PUMIT_OK) status = pumit__json_print(line, object, false);
+    cJSON_Delete(object);
+    return status;
+}
+
+/* A step and all that is due after it. The checkpoint comes after the line of its step. */
+static pumit_status advance(pumit_trainer *t)
+{
+    pumit__figures figures = {0};
+    char *line;
+    PUMIT__TRY(one_step(&figures, t));
+    const bool validated = due(t, t->options.validate_every);
+    if (validated) PUMIT__TRY(pumit__validate(t));
+    PUMIT__TRY(line_of(&line, &figures, t, validated));
+    pumit_status status = pumit__metrics_write(t->metrics, line);
+    if (status == PUMIT_OK) status = check_skipped(t);
+    if (status == PUMIT_OK && due(t, t->options.sheet_every)) status = draw_sheets(t);
+    if (status == PUMIT_OK && due(t, t->options.checkpoint_every)) status = save(t);
+    if (status == PUMIT_OK && t->progress &&
+        t->progress(t->progress_user, t->step, t->options.steps, line) != 0)
+        atomic_store(&t->stop, 1);
+    free(line);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------- the end */
+
+static pumit_status set_text(pumit_config *config, const char *key, const char *text)
+{
+    return text && *text ? pumit_config_set_string(config, key, text) : PUMIT_OK;
+}
+
+/* "data" of the config (a string or an array of them) as one string. Free with free(). */
+static pumit_status data_text(char **out, const pumit_trainer *t)
+{
+    const cJSON *data = cJSON_GetObjectItemCaseSensitive(t->config->root, "data");
+    const cJSON *item = cJSON_IsArray(data) ? data->child : NULL;
+    *out = pumit__strdup(cJSON_IsString(data) ? data->valuestring : "");
+    for (; item && *out; item = item->next) {
+        char *const before = *out;
+        if (!cJSON_IsString(item)) continue;
+        *out = pumit__format("%s%s%s", before, *before ? ", " : "", item->valuestring);
+        free(before);
+    }
+    return *out ? PUMIT_OK : pumit__fail_memory(1, "provenance");
+}
+
+static pumit_status provenance_of(pumit_config *config, const pumit_trainer *t)
+{
+    char *data, steps[32], seed[32], images[32];
+    const char *init;
+    snprintf(steps, sizeof steps, "%lld", (long long)(t->best_step > 0 ? t->best_step : t->step));
+    snprintf(seed, sizeof seed, "%lld", (long long)t->options.seed);
+    snprintf(images, sizeof images, "%lld", (long long)pumit_dataset_count(t->train));
+    PUMIT__TRY(data_text(&data, t));
+    pumit_status status = set_text(config, "data", data);
+    free(data);
+    PUMIT__TRY(status);
+    PUMIT__TRY(pumit_config_get_string(&init, t->config, "init", ""));
+    PUMIT__TRY(set_text(config, "recipe", t->recipe->name));
+    PUMIT__TRY(set_text(config, "init", init));
+    PUMIT__TRY(set_text(config, "images", images));
+    PUMIT__TRY(set_text(config, "steps", steps));
+    PUMIT__TRY(set_text(config, "seed", seed));
+    return set_text(config, "version", pumit_version());
+}
+
+static pumit_status write_model(pumit_trainer *t)
+{
+    pumit_config *provenance;
+    PUMIT__TRY(pumit_config_create(&provenance));
+    pumit_status status = provenance_of(provenance, t);
+    if (status == PUMIT_OK) status = pumit__best_swap(t);
+    if (status == PUMIT_OK) {
+        status = pumit_module_save(t->model, t->model_path, provenance);
+        const pumit_status back = pumit__best_swap(t);
+        if (status == PUMIT_OK) status = back;
+    }
+    pumit_config_release(provenance);
+    return status;
+}
+
+pumit_status pumit_trainer_run(pumit_trainer *trainer)
+{
+    PUMIT__REQUIRE(trainer, "pumit_trainer_run: trainer is NULL");
+    pumit_trainer *const t = trainer;
+    t->ended = false;
+    while (t->step < t->options.steps && !atomic_load(&t->stop)) PUMIT__TRY(advance(t));
+    if (t->step < t->options.steps) {
+        if (t->saved_step != t->step) PUMIT__TRY(save(t));
+        t->ended = true;
+        atomic_store(&t->stop, 0);
+        return pumit__fail(PUMIT_ERROR_CANCELLED, "%s: stopped after step %lld of %lld", t->output,
+                           (long long)t->step, (long long)t->options.steps);
+    }
+    PUMIT__TRY(write_model(t));
+    t->ended = true;
+    return PUMIT_OK;
+}
+
+/* ------------------------------------------------------------------------------------------- summary */
+
+/* Mean of the finite ones of losses[start .. start + count); NaN if there is none. */
+static double mean_loss(const pumit_trainer *t, int64_t start, int64_t count)
+{
+    double sum = 0, finite = 0;
+    for (int64_t i = start; i < start + count; i++) {
+        if (!isfinite(t->losses[i])) continue;
+        sum += t->losses[i];
+        finite++;
+    }
+    return finite > 0 ? sum / finite : NAN;
+}
+
+static pumit_status summary_json(cJSON *object, const pumit_trainer *t)
+{
+    PUMIT__TRY(pumit__json_set(object, "recipe", cJSON_CreateString(t->recipe->name)));
+    PUMIT__TRY(pumit__json_set(object, "output", cJSON_CreateString(t->output)));
+    if (t->step == t->options.steps)
+        PUMIT__TRY(pumit__json_set(object, "model", cJSON_CreateString(t->model_path)));
+    if (t->best_step > 0) {
+        char name[32];
+        snprintf(name, sizeof name, "best_%s", t->recipe->best);
+        PUMIT__TRY(pumit__json_set(object, "best_step", cJSON_CreateNumber((double)t->best_step)));
+        PUMIT__TRY(pumit__json_set(object, name, cJSON_CreateNumber(t->best_value)));
+    }
+    if (!t->validation) return PUMIT_OK;
+    cJSON *copy;
+    PUMIT__TRY(pumit__json_copy(&copy, t->validation));
+    return pumit__json_set(object, "validation", copy);
+}
+
+pumit_status pumit_trainer_summary(char **out, const pumit_trainer *trainer)
+{
+    PUMIT__REQUIRE(out, "pumit_trainer_summary: out is NULL");
+    *out = NULL;
+    PUMIT__REQUIRE(trainer, "pumit_trainer_summary: trainer is NULL");
+    if (!trainer->ended)
+        return pumit__fail(PUMIT_ERROR_STATE, "%s: the run has not ended", trainer->output);
+    const int64_t n = trainer->step;
+    const int64_t tenth = n < 20 ? (n > 0) : n / 10 > 50 ? 50 : n / 10;
+    pumit__figures figures = {0};
+    pumit__figures_add(&figures, "steps", (double)n);
+    pumit__figures_add(&figures, "first_loss", mean_loss(trainer, 0, n > 0));
+    pumit__figures_add(&figures, "last_loss", mean_loss(trainer, n > 0 ? n - 1 : 0, n > 0));
+    pumit__figures_add(&figures, "mean_first_loss", mean_loss(trainer, 0, tenth));
+    pumit__figures_add(&figures, "mean_last_loss", mean_loss(trainer, n - tenth, tenth));
+    pumit__figures_add(&figures, "skipped", (double)trainer->skipped);
+    pumit__figures_add(&figures, "seconds", trainer->seconds);
+    cJSON *object;
+    PUMIT__TRY(pumit__figures_json(&object, &figures));
+    pumit_status status = summary_json(object, trainer);
+    if (status == PUMIT_OK) status = pumit__json_print(out, object, true);
+    cJSON_Delete(object);
+    return status;
+}

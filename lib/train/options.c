@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keys of "train": one table, read, checked, and written back with their defaults filled in. */
+#include "lib/train/trainer.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+enum kind { WHOLE, REAL, FLAG, TRIPLE };
+
+static const struct option {
+    const char *key;
+    enum kind kind;
+    size_t offset;
+    double least, most;
+} OPTIONS[] = {
+#define AT(member) offsetof(pumit__train_options, member)
+    {"steps", WHOLE, AT(steps), 1, 1e12},
+    {"batch", WHOLE, AT(batch), 1, 1e6},
+    {"accumulate", WHOLE, AT(accumulate), 1, 1e6},
+    {"warmup", WHOLE, AT(warmup), 0, 1e12},
+    {"seed", WHOLE, AT(seed), 0, 9e15},
+    {"checkpoint_every", WHOLE, AT(checkpoint_every), 0, 1e12},
+    {"sheet_every", WHOLE, AT(sheet_every), 0, 1e12},
+    {"validate_every", WHOLE, AT(validate_every), 0, 1e12},
+    {"validate_batches", WHOLE, AT(validate_batches), 1, 1e6},
+    {"tokens", TRIPLE, AT(tokens), 1, 4096},
+    {"image_tokens", TRIPLE, AT(image_tokens), 0, 4096},
+    {"learning_rate", REAL, AT(learning_rate), 0, 1e30},
+    {"least_rate", REAL, AT(least_rate), 0, 1e30},
+    {"weight_decay", REAL, AT(weight_decay), 0, 1e3},
+    {"clip_norm", REAL, AT(clip_norm), 0, 1e30},
+    {"beta2", REAL, AT(beta2), 0, 0.99999999},
+    {"mask_ratio", REAL, AT(mask_ratio), 0.01, 0.99},
+    {"quant_weight", REAL, AT(quant_weight), -1e6, 1e6},
+    {"entropy_weight", REAL, AT(entropy_weight), -1e6, 1e6},
+    {"augment", FLAG, AT(augment), 0, 1},
+#undef AT
+};
+
+static bool known(const char *key)
+{
+    for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++)
+        if (strcmp(OPTIONS[i].key, key) == 0) return true;
+    return false;
+}
+
+/* A misspelt key would otherwise silently mean its default. */
+static pumit_status check_names(const cJSON *train)
+{
+    if (!train) return PUMIT_OK;
+    PUMIT__REQUIRE(cJSON_IsObject(train), "config key 'train' is not an object");
+    for (const cJSON *item = train->child; item; item = item->next)
+        PUMIT__REQUIRE(known(item->string), "config key 'train.%s' is unknown", item->string);
+    return PUMIT_OK;
+}
+
+static pumit_status raise(cJSON *train, const cJSON *part)
+{
+    for (const cJSON *item = part ? part->child : NULL; item; item = item->next) {
+        cJSON *copy;
+        if (cJSON_GetObjectItemCaseSensitive(train, item->string)) continue;
+        PUMIT__TRY(pumit__json_copy(&copy, item));
+        PUMIT__TRY(pumit__json_set(train, item->string, copy));
+    }
+    return PUMIT_OK;
+}
+
+pumit_status pumit__train_options_raise(pumit_config *config, const char *recipe)
+{
+    static const char *const PARTS[] = {"tokenizer", "vit", "classify"};
+    cJSON *train = cJSON_GetObjectItemCaseSensitive(config->root, "train");
+    pumit_status status = PUMIT_OK;
+    for (int64_t i = 0; i < PUMIT__COUNT(PARTS); i++) {
+        cJSON *part = cJSON_DetachItemFromObjectCaseSensitive(train, PARTS[i]);
+        if (status == PUMIT_OK && strcmp(PARTS[i], recipe) == 0) status = raise(train, part);
+        cJSON_Delete(part);
+    }
+    return status;
+}
+
+static pumit_status in_range(const struct option *option, double value)
+{
+    PUMIT__REQUIRE(isfinite(value) && value >= option->least && value <= option->most,
+                   "config key 'train.%s' is %g; it must lie between %g and %g", option->key, value,
+                   option->least, option->most);
+    return PUMIT_OK;
+}
+
+static pumit_status read_triple(int64_t triple[3], const struct option *option,
+                                pumit_config *config, const char *key)
+{
+    int32_t count;
+    int64_t values[3];
+    PUMIT__TRY(pumit_config_get_ints(values, 3, &count, config, key));
+    if (count == 0) return PUMIT_OK;
+    PUMIT__REQUIRE(count == 3, "config key '%s' has %d values, three are wanted: [d, h, w]", key,
+                   (int)count);
+    memcpy(triple, values, sizeof values);
+    for (int32_t i = 0; i < 3; i++) PUMIT__TRY(in_range(option, (double)triple[i]));
+    return PUMIT_OK;
+}
+
+static pumit_status read_option(void *value, const struct option *option, pumit_config *config,
+                                const char *key)
+{
+    double checked;
+    switch (option->kind) {
+    case WHOLE:
+        PUMIT__TRY(pumit_config_get_int(value, config, key, *(const int64_t *)value));
+        checked = (double)*(const int64_t *)value;
+        break;
+    case REAL:
+        PUMIT__TRY(pumit_config_get_double(value, config, key, *(const double *)value));
+        checked = *(const double *)value;
+        break;
+    case FLAG:
+        return pumit_config_get_bool(value, config, key, *(const int32_t *)value);
+    case TRIPLE:
+    default:
+        return read_triple(value, option, config, key);
+    }
+    return in_range(option, checked);
+}
+
+static pumit_status keep_option(const void *value, const struct option *option,
+                                pumit_config *config, const char *key)
+{
+    char text[96];
+    const int64_t *const triple = value;
+    switch (option->kind) {
+    case WHOLE:
+        return pumit_config_set_int(config, key, *(const int64_t *)value);
+    case REAL:
+        return pumit_config_set_double(config, key, *(const double *)value);
+    case FLAG:
+        return pumit_config_set_bool(config, key, *(const int32_t *)value);
+    case TRIPLE:
+    default:
+        snprintf(text, sizeof text, "[%lld, %lld, %lld]", (long long)triple[0],
+                 (long long)triple[1], (long long)triple[2]);
+        return pumit_config_set_json(config, key, text);
+    }
+}
+
+static pumit_status take_option(pumit_trainer *t, const struct option *option)
+{
+    void *const value = (char *)&t->options + option->offset;
+    char key[64];
+    snprintf(key, sizeof key, "train.%s", option->key);
+    PUMIT__TRY(read_option(value, option, t->config, key));
+    return keep_option(value, option, t->config, key);
+}
+
+pumit_status pumit__train_options_read(pumit_trainer *t)
+{
+    PUMIT__TRY(check_names(cJSON_GetObjectItemCaseSensitive(t->config->root, "train")));
+    t->options = (pumit__train_options){.steps = 1000,
+                                        .batch = 8,
+                                        .accumulate = 1,
+                                        .warmup = 50,
+                                        .checkpoint_every = 250,
+                                        .validate_batches = 16,
+                                        .tokens = {4, 4, 4},
+                                        .learning_rate = 1e-3,
+                                        .least_rate = 1e-6,
+                                        .weight_decay = 0.05,
+                                        .clip_norm = 1,
+                                        .beta2 = 0.999,
+                                        .mask_ratio = 0.55,
+                                        .quant_weight = 1,
+                                        .entropy_weight = 0.2,
+                                        .augment = 1};
+    t->recipe->defaults(&t->options);
+    for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
+    return PUMIT_OK;
+}

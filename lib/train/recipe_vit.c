@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pre-training of the transformer: masked modelling of a finished tokenizer's soft tokens. */
+#include "lib/train/trainer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void defaults(pumit__train_options *options)
+{
+    options->learning_rate = 1.5e-3;
+    options->beta2 = 0.98;
+    options->clip_norm = 3;
+}
+
+static pumit_status load_tokenizer(pumit_trainer *t)
+{
+    const char *path;
+    PUMIT__TRY(pumit_config_get_string(&path, t->config, "tokenizer.file", NULL));
+    PUMIT__REQUIRE(path,
+                   "config key 'tokenizer.file' is missing: the trained tokenizer's model file");
+    return pumit_tokenizer_load(&t->tokenizer, t->ctx, path);
+}
+
+/* A new transformer whose head and channels follow the tokenizer. */
+static pumit_status new_vit(pumit_trainer *t)
+{
+    const int64_t codes = pumit_tokenizer_codes(t->tokenizer);
+    const int64_t channels = pumit_tokenizer_channels(t->tokenizer);
+    pumit_config *section;
+    int64_t value;
+    PUMIT__TRY(pumit__model_section(&section, t, "vit"));
+    pumit_status status = pumit_config_get_int(&value, section, "codes", codes);
+    if (status == PUMIT_OK && value != codes && value != 0)
+        status = pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                             "config key 'vit.codes' is %lld, but the tokenizer has %lld codes",
+                             (long long)value, (long long)codes);
+    if (status == PUMIT_OK) status = pumit_config_set_int(section, "codes", codes);
+    if (status == PUMIT_OK) status = pumit_config_get_int(&value, section, "in_channels", channels);
+    if (status == PUMIT_OK) status = pumit_config_set_int(section, "in_channels", value);
+    if (status == PUMIT_OK) status = pumit_vit_create(&t->vit, t->ctx, section);
+    pumit_config_release(section);
+    return status;
+}
+
+static pumit_status create(pumit_trainer *t)
+{
+    const char *init;
+    PUMIT__TRY(load_tokenizer(t));
+    PUMIT__TRY(pumit__init_path(&init, t));
+    if (init)
+        PUMIT__TRY(pumit_vit_load(&t->vit, t->ctx, init));
+    else
+        PUMIT__TRY(new_vit(t));
+    t->model = pumit_vit_module(t->vit);
+    return pumit__keep_section(t, "vit", t->model);
+}
+
+static pumit_status open_data(pumit_trainer *t)
+{
+    return pumit__open_samplers(t, pumit_vit_channels(t->vit));
+}
+
+/* Visible tokens of draw number `draw` for images (N, D, H, W, C). */
+static pumit_status choose_visible(pumit_tensor **out, pumit_trainer *t, pumit_tensor *image,
+                                   const double spacing[3], const char *stream, int64_t draw)
+{
+    const int64_t *const shape = pumit_tensor_shape(image);
+    int64_t grid[3];
+    PUMIT__TRY(pumit_vit_grid(grid, t->vit, shape + 1, spacing));
+    const uint64_t seed =
+        pumit__random((uint64_t)t->options.seed, pumit__random_stream(stream), (uint64_t)draw);
+    return pumit_vit_random_visible(out, t->ctx, shape[0], grid[0] * grid[1] * grid[2],
+                                    t->options.mask_ratio, seed);
+}
+
+static pumit_status mim_loss(pumit_tensor **out, double spacing[3], pumit_trainer *t,
+                             const pumit__sampler *sampler, const char *stream, int64_t draw)
+{
+    pumit_tensor *image = NULL, *visible = NULL;
+    pumit_status status;
+    *out = NULL;
+    PUMIT__GO(pumit__sampler_batch(&image, spacing, NULL, sampler, draw));
+    PUMIT__GO(choose_visible(&visible, t, image, spacing, stream, draw));
+    status = pumit_vit_mim_loss(out, t->vit, t->tokenizer, image, spacing, visible);
+out:
+    pumit_tensor_release(visible);
+    pumit_tensor_release(image);
+    return status;
+}
+
+static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw)
+{
+    double spacing[3];
+    int32_t da;
+    PUMIT__TRY(mim_loss(out, spacing, t, t->sampler, "train.mask", draw));
+    const pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
+    pumit__figures_add(terms, "da", da / (double)t->options.accumulate);
+    return status;
+}
+
+static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
+{
+    for (int64_t i = 0; i < t->options.validate_batches; i++) {
+        pumit_tensor *tensor;
+        double spacing[3], value = 0;
+        PUMIT__TRY(mim_loss(&tensor, spacing, t, t->judge_sampler, "judge.mask", i));
+        const pumit_status status = pumit_tensor_item(&value, tensor);
+        pumit_tensor_release(tensor);
+        PUMIT__TRY(status);
+        pumit__figures_add(figures, "loss", value / (double)t->options.validate_batches);
+    }
+    return PUMIT_OK;
+}
+
+/* -------------------------------------------------------------------------------------------- sheets */
+
+/* Copies the visible tokens' distributions of `seen` over those of `dst`: (N, L, codes). */
+static void take_visible(float *dst, const float *seen, const int64_t *visible, int64_t n,
+                         int64_t length, int64_t count, int64_t codes)
+{
+    for (int64_t i = 0; i < n * count; i++) {
+        const int64_t row = (i / count * length + visible[i]) * codes;
+        memcpy(dst + row, seen + row, (size_t)codes * sizeof *dst);
+    }
+}
+
+static pumit_status fill_in(pumit_tensor *predicted, pumit_tensor *tokens, pumit_tensor *visible)
+{
+    const int64_t *const shape = pumit_tensor_shape(tokens);
+    const int64_t total = pumit_tensor_count(tokens), bytes = total * (int64_t)sizeof(float);
+    const int64_t shown = pumit_tensor_count(visible) * (int64_t)sizeof(int64_t);
+    float *dst = pumit__calloc(bytes, 1), *seen = pumit__calloc(bytes, 1);
+    int64_t *index = pumit__calloc(shown, 1);
+    pumit_status status =
+        dst && seen && index ? PUMIT_OK : pumit__fail_memory(2 * bytes + shown, "a sheet");
+    if (status == PUMIT_OK) status = pumit_tensor_read(predicted, PUMIT_F32, dst, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_read(tokens, PUMIT_F32, seen, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_read(visible, PUMIT_I64, index, shown);
+    if (status == PUMIT_OK) {
+        take_visible(dst, seen, index, shape[0], shape[1] * shape[2] * shape[3],
+                     pumit_tensor_shape(visible)[1], shape[4]);
+        status = pumit_tensor_write(predicted, PUMIT_F32, dst, bytes);
+    }
+    free(dst);
+    free(seen);
+    free(index);
+    return status;
+}
+
+/* Grays the voxels of image n (D, H, W, C) that no visible token covers. */
+static void gray_out(float *image, const int64_t size[4], const int64_t grid[3], const bool *shown)
+{
+    const int64_t D = size[0], H = size[1], W = size[2], C = size[3];
+    for (int64_t i = 0; i < D * H * W; i++) {
+        const int64_t d = i / (H * W) * grid[0] / D, h = i / W % H * grid[1] / H,
+                      w = i % W * grid[2] / W;
+        if (shown[(d * grid[1] + h) * grid[2] + w]) continue;
+        for (int64_t c = 0; c < C; c++) image[i * C + c] = 0.5f;
+    }
+}
+
+static pumit_status mask_images(pumit_tensor **out, pumit_trainer *t, pumit_tensor *image,
+                                const int64_t grid[3], pumit_tensor *visible)
+{
+    const int64_t *const shape = pumit_tensor_shape(image);
+    const int64_t length = grid[0] * grid[1] * grid[2], count = pumit_tensor_shape(visible)[1];
+    const int64_t total = pumit_tensor_count(image), bytes = total * (int64_t)sizeof(float);
+    const int64_t each = total / shape[0],
+                  shown_bytes = shape[0] * count * (int64_t)sizeof(int64_t);
+    float *data = pumit__calloc(bytes, 1);
+    int64_t *index = pumit__calloc(shown_bytes, 1);
+    bool *shown = pumit__calloc(length, (int64_t)sizeof *shown);
+    pumit_status status =
+        data && index && shown ? PUMIT_OK : pumit__fail_memory(bytes + shown_bytes, "a sheet");
+    if (status == PUMIT_OK) status = pumit_tensor_read(image, PUMIT_F32, data, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_read(visible, PUMIT_I64, index, shown_bytes);
+    for (int64_t n = 0; n < shape[0] && status == PUMIT_OK; n++) {
+        memset(shown, 0, (size_t)length * sizeof *shown);
+        for (int64_t k = 0; k < count; k++) shown[index[n * count + k]] = true;
+        gray_out(data + n * each, shape + 1, grid, shown);
+    }
+    if (status == PUMIT_OK) status = pumit_tensor_from_data(out, t->ctx, PUMIT_F32, 5, shape, data);
+    free(data);
+    free(index);
+    free(shown);
+    return status;
+}
+
+static pumit_status draw_sheet(pumit_trainer *t, pumit_tensor *image, const double spacing[3],
+                               const char *path)
+{
+    enum { SEEN, PREDICTED, VISIBLE, DECODED, MASKED, FILLED, COUNT };
+    pumit_tensor *made[COUNT] = {0};
+    pumit_status status;
+    PUMIT__GO(pumit_tokenizer_encode(&made[SEEN], t->tokenizer, image, spacing));
+    PUMIT__GO(choose_visible(&made[VISIBLE], t, image, spacing, "sheet.mask", 0));
+    PUMIT__GO(pumit_vit_predict(&made[PREDICTED], t->vit, image, spacing, made[VISIBLE]));
+    PUMIT__GO(fill_in(made[PREDICTED], made[SEEN], made[VISIBLE]));
+    PUMIT__GO(pumit_tokenizer_decode(&made[DECODED], t->tokenizer, made[SEEN], spacing));
+    PUMIT__GO(pumit_tokenizer_decode(&made[FILLED], t->tokenizer, made[PREDICTED], spacing));
+    PUMIT__GO(
+        mask_images(&made[MASKED], t, image, pumit_tensor_shape(made[SEEN]) + 1, made[VISIBLE]));
+    pumit_tensor *const rows[] = {image, made[DECODED], made[MASKED], made[FILLED]};
+    status = pumit__sheet_write(path, t->ctx, 4, rows);
+out:
+    for (int32_t i = 0; i < COUNT; i++) pumit_tensor_release(made[i]);
+    return status;
+}
+
+static pumit_status sheet(pumit_trainer *t)
+{
+    return pumit__sheet_each(t, draw_sheet);
+}
+
+const pumit__recipe pumit__recipe_vit = {.name = "vit",
+                                         .defaults = defaults,
+                                         .create = create,
+                                         .open = open_data,
+                                         .loss = loss,
+                                         .validate = validate,
+                                         .sheet = sheet};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a trainer: what the loop and the recipes share. */
+#ifndef PUMIT_LIB_TRAIN_TRAINER_H
+#define PUMIT_LIB_TRAIN_TRAINER_H
+
+#include "lib/base/config.h"
+#include "lib/data/sampler.h"
+#include "lib/train/batches.h"
+
+#include <pumit/train.h>
+
+#include <stdatomic.h>
+
+/* Named numbers of a step or a validation, in the order in which they came. Names are string literals. */
+#define PUMIT__MOST_FIGURES 16
+typedef struct {
+    int32_t count;
+    const char *name[PUMIT__MOST_FIGURES];
+    double value[PUMIT__MOST_FIGURES];
+} pumit__figures;
+
+/* Adds to the figure of that name, which starts at 0. */
+void pumit__figures_add(pumit__figures *figures, const char *name, double value);
+/* The figure of that name, NaN if there is none. */
+double pumit__figures_get(const pumit__figures *figures, const char *name);
+
+/* As a JSON object; what is not finite becomes null. Release with cJSON_Delete(). */
+pumit_status pumit__figures_json(cJSON **out, const pumit__figures *figures);
+
+/* What "train.*" says; each key stands in options.c with its default by recipe. */
+typedef struct {
+    int64_t steps, batch, accumulate, warmup, seed;
+    int64_t checkpoint_every, sheet_every, validate_every,
+        validate_batches; /* 0: at the end only */
+    int64_t tokens[3], image_tokens[3];
+    double learning_rate, least_rate, weight_decay, clip_norm, beta2;
+    double mask_ratio, quant_weight, entropy_weight;
+    int32_t augment;
+} pumit__train_options;
+
+typedef struct pumit__recipe {
+    const char *name;
+    void (*defaults)(pumit__train_options *options);
+    /* Makes t->model and what it needs, and completes t->config, so that a resumed run needs no `init`. */
+    pumit_status (*create)(pumit_trainer *t);
+    /* Opens the data: after create(). */
+    pumit_status (*open)(pumit_trainer *t);
+    /* The recorded loss of draw number `draw` (counts micro-batches); adds terms scaled by 1/accumulate. */
+    pumit_status (*loss)(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw);
+    pumit_status (*validate)(pumit__figures *figures, pumit_trainer *t);
+    /* Writes contact sheets, NULL: none. */
+    pumit_status (*sheet)(pumit_trainer *t);
+    const char
+        *best; /* the validation figure whose highest value chooses the result; NULL: the last */
+} pumit__recipe;
+
+extern const pumit__recipe pumit__recipe_tokenizer, pumit__recipe_vit, pumit__recipe_classify;
+
+struct pumit_trainer {
+    pumit_context *ctx;
+    const pumit_dataset *train,
+        *judge; /* judge: the validation set, or train where there is none */
+    bool has_validation;
+    pumit_config *config; /* with every default filled in */
+    const pumit__recipe *recipe;
+    pumit__train_options options;
+    char *output, *model_path;
+    bool resumed; /* a checkpoint was loaded */
+
+    pumit_tokenizer *tokenizer;
+    pumit_vit *vit;
+    pumit_classifier *classifier;
+    pumit_module *model; /* the one that learns; borrowed from the above */
+    pumit_optimizer *optimizer;
+    pumit__sampler *sampler, *judge_sampler; /* crops: tokenizer, vit */
+    pumit__batches *batches, *judge_batches; /* whole images: classify */
+    int64_t *indices, *labels;               /* of one batch */
+    FILE *metrics;
+
+    /* The state that a checkpoint holds beside weights and moments. */
+    int64_t step, skipped, skipped_in_row, saved_step;
+    double *losses; /* of each step done; NaN where skipped */
+    int64_t loss_capacity;
+    double seconds;
+    cJSON *validation; /* the latest figures, NULL: none yet */
+    double best_value;
+    int64_t best_step;   /* 0: none yet */
+    pumit_tensor **best; /* the model's parameters at best_step, or NULL */
+
+    atomic_int stop;
+    bool ended;
+    pumit_progress_fn progress;
+    void *progress_user;
+};
+
+/* options.c: "train.RECIPE.KEY" becomes "train.KEY" where that is not set, and the parts go, so that one file serves all recipes. */
+pumit_status pumit__train_options_raise(pumit_config *config, const char *recipe);
+/* Reads "train.KEY", else the default, into t->options, and puts it back into t->config. */
+pumit_status pumit__train_options_read(pumit_trainer *t);
+
+/* create.c: samplers of crops over the training images, and without augmentation over the judged ones. */
+pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels);
+/* A model's section of the config; its "seed" is train.seed unless set. */
+pumit_status pumit__model_section(pumit_config **out, const pumit_trainer *t, const char *name);
+/* Puts the model's full configuration into t->config, so that a resumed run makes the same one. */
+pumit_status pumit__keep_section(pumit_trainer *t, const char *name, const pumit_module *module);
+/* "init" of the config; NULL if there is none or the run is resumed. Borrowed. */
+pumit_status pumit__init_path(const char **out, const pumit_trainer *t);
+/* OUTPUT/name. Free with free(). */
+pumit_status pumit__run_path(char **out, const pumit_trainer *t, const char *name);
+
+/* sheet.c: calls `draw` with the first judged batch of each degree of anisotropy and the path of its sheet. */
+pumit_status pumit__sheet_each(pumit_trainer *t,
+                               pumit_status (*draw)(pumit_trainer *t, pumit_tensor *image,
+                                                    const double spacing[3], const char *path));
+/* Writes rows of pictures, one an image of the batch, of a volume its middle slice. row[i]: (N, D, H, W, C), all of one shape. */
+pumit_status pumit__sheet_write(const char *path, pumit_context *ctx, int32_t rows,
+                                pumit_tensor *const *row);
+
+/* loop.c: validates and puts the figures into t->validation. */
+pumit_status pumit__validate(pumit_trainer *t);
+
+#endif
