@@ -77,9 +77,11 @@ $(SHARED): $(OBJECTS) pkgconfig/libpumit.map
 $(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
 	@mkdir -p $(@D)
 	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(CFLAGS) $(WARNINGS) -o $@ $< $(COMMON:%.c=$(BUILD)/%.o) \
-		-L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..'
+		-L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib'
 
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
 
 -include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d)
+
+include install.mk
