@@ -56,7 +56,8 @@ PUMIT_API pumit_status pumit_module_load_weights(pumit_module *module, const cha
                                                  const char *prefix, int32_t strict,
                                                  int64_t *loaded);
 
-/** Reads a model file's metadata into a config: "pumit.model", "pumit.config" (an object), and the provenance. @since 0.1 */
+/** Reads a model file's metadata into a config: "pumit.model", "pumit.config" (an object), the provenance, "tensors" and
+ * "elements" (their numbers). @since 0.1 */
 PUMIT_API pumit_status pumit_model_file_info(pumit_config **out, const char *path);
 
 #ifdef __cplusplus

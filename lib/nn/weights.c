@@ -200,33 +200,43 @@ pumit_status pumit__module_load(pumit_module **out, pumit_context *ctx, const ch
     return status;
 }
 
+/* One entry of the metadata: a dotted name is a path, as everywhere in a config. */
+static pumit_status add_metadata(pumit_config *info, const char *key, const char *value)
+{
+    if (strcmp(key, "pumit.config") == 0) return pumit_config_set_json(info, key, value);
+    const pumit_status status = pumit_config_set_string(info, key, value);
+    return status == PUMIT_ERROR_OUT_OF_MEMORY
+               ? status
+               : PUMIT_OK; /* names of other writers need not be paths */
+}
+
+static pumit_status describe_file(pumit_config *info, const pumit__safetensors *file)
+{
+    int64_t elements = 0;
+    const cJSON *item, *metadata = pumit__safetensors_all_metadata(file);
+    for (int64_t i = 0; i < pumit__safetensors_count(file); i++) {
+        const pumit__safetensors_entry *entry = pumit__safetensors_entry_at(file, i);
+        elements += entry->bytes / pumit_dtype_size(entry->dtype);
+    }
+    PUMIT__TRY(pumit_config_set_int(info, "tensors", pumit__safetensors_count(file)));
+    PUMIT__TRY(pumit_config_set_int(info, "elements", elements));
+    cJSON_ArrayForEach(item, metadata)
+        PUMIT__TRY(add_metadata(info, item->string, item->valuestring));
+    return PUMIT_OK;
+}
+
 pumit_status pumit_model_file_info(pumit_config **out, const char *path)
 {
     PUMIT__REQUIRE(out && path, "pumit_model_file_info: an argument is NULL");
     *out = NULL;
     pumit__safetensors *file;
     PUMIT__TRY(pumit__safetensors_open(&file, path));
-    const cJSON *item, *metadata = pumit__safetensors_all_metadata(file);
-    cJSON *info = cJSON_CreateObject();
-    int64_t elements = 0;
-    for (int64_t i = 0; i < pumit__safetensors_count(file); i++) {
-        const pumit__safetensors_entry *entry = pumit__safetensors_entry_at(file, i);
-        elements += entry->bytes / pumit_dtype_size(entry->dtype);
-    }
-    bool done = info &&
-                cJSON_AddNumberToObject(info, "tensors", (double)pumit__safetensors_count(file)) &&
-                cJSON_AddNumberToObject(info, "elements", (double)elements);
-    cJSON_ArrayForEach(item, metadata)
-    {
-        cJSON *value = strcmp(item->string, "pumit.config") == 0 ? cJSON_Parse(item->valuestring)
-                                                                 : cJSON_Duplicate(item, 1);
-        done = done && value && cJSON_AddItemToObject(info, item->string, value);
-    }
-    char *text = done ? cJSON_PrintUnformatted(info) : NULL;
-    const pumit_status status =
-        text ? pumit_config_parse(out, text) : pumit__fail_memory(1024, path);
-    free(text);
-    cJSON_Delete(info);
+    pumit_status status = pumit_config_create(out);
+    if (status == PUMIT_OK) status = pumit__fail_in(describe_file(*out, file), "%s", path);
     pumit__safetensors_close(file);
+    if (status != PUMIT_OK) {
+        pumit_config_release(*out);
+        *out = NULL;
+    }
     return status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/tensor/tensor.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -70,16 +71,10 @@ static pumit_status count_elements(int64_t *count, int32_t ndim, const int64_t *
 
 /* --------------------------------------------------------------------------------- life of a tensor */
 
-/* A tensor on `storage`, whose reference it takes even when it fails. */
-static pumit_tensor *wrap(pumit_context *ctx, pumit__storage *storage, pumit_dtype dtype,
-                          int32_t ndim, const int64_t *shape)
+/* Fills in a packed tensor on `storage`, whose reference it takes. */
+static pumit_tensor *dress(pumit_tensor *tensor, pumit_context *ctx, pumit__storage *storage,
+                           pumit_dtype dtype, int32_t ndim, const int64_t *shape)
 {
-    pumit_tensor *tensor =
-        storage ? pumit__pool_take(ctx, &ctx->free_tensors, sizeof *tensor) : NULL;
-    if (!tensor) {
-        pumit__storage_release(ctx, storage);
-        return NULL;
-    }
     tensor->refs = 1;
     tensor->ctx = pumit__context_retain(ctx);
     tensor->storage = storage;
@@ -88,6 +83,17 @@ static pumit_tensor *wrap(pumit_context *ctx, pumit__storage *storage, pumit_dty
     for (int32_t i = 0; i < ndim; i++) tensor->shape[i] = shape[i];
     pumit__packed_strides(tensor->stride, ndim, shape);
     return tensor;
+}
+
+/* A tensor on `storage`, whose reference it takes even when it fails. */
+static pumit_tensor *wrap(pumit_context *ctx, pumit__storage *storage, pumit_dtype dtype,
+                          int32_t ndim, const int64_t *shape)
+{
+    pumit_tensor *tensor =
+        storage ? pumit__pool_take(ctx, &ctx->free_tensors, sizeof *tensor) : NULL;
+    if (tensor) return dress(tensor, ctx, storage, dtype, ndim, shape);
+    pumit__storage_release(ctx, storage);
+    return NULL;
 }
 
 static pumit_tensor *allocate(pumit_context *ctx, pumit_dtype dtype, int32_t ndim,
@@ -105,6 +111,21 @@ static pumit_tensor *allocate(pumit_context *ctx, pumit_dtype dtype, int32_t ndi
         return NULL;
     }
     return wrap(ctx, pumit__storage_create(ctx, bytes), dtype, ndim, shape);
+}
+
+pumit_tensor *pumit__wrap_foreign(pumit_context *ctx, void *memory, pumit_dtype dtype, int32_t ndim,
+                                  const int64_t *shape, void (*release)(void *), void *user)
+{
+    int64_t count;
+    if (count_elements(&count, ndim, shape) != PUMIT_OK) return NULL;
+    pumit__storage *storage = pumit__storage_foreign(ctx, memory, release, user);
+    pumit_tensor *tensor =
+        storage ? pumit__pool_take(ctx, &ctx->free_tensors, sizeof *tensor) : NULL;
+    if (!tensor) { /* the caller still owns the memory */
+        free(storage);
+        return NULL;
+    }
+    return dress(tensor, ctx, storage, dtype, ndim, shape);
 }
 
 pumit_tensor *pumit_tensor_retain(pumit_tensor *tensor)

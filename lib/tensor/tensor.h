@@ -86,6 +86,10 @@ pumit_tensor *pumit__as_real(pumit_tensor *tensor);
 pumit_tensor *pumit__view(pumit_tensor *base, int32_t ndim, const int64_t *shape,
                           const int64_t *stride, int64_t offset);
 
+/* A packed tensor on memory of others, new reference; `release(user)` is called when it goes, not on failure. */
+pumit_tensor *pumit__wrap_foreign(pumit_context *ctx, void *memory, pumit_dtype dtype, int32_t ndim,
+                                  const int64_t *shape, void (*release)(void *), void *user);
+
 bool pumit__is_packed(const pumit_tensor *tensor);
 void pumit__packed_strides(int64_t *stride, int32_t ndim, const int64_t *shape);
 bool pumit__same_shape(const pumit_tensor *a, const pumit_tensor *b);

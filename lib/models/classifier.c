@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A linear head on what a transformer's tokens say on average: logits = head(pooled hidden states). */
+#include "lib/models/vit.h"
+
+#include <pumit/classifier.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct pumit_classifier {
+    pumit_module module;
+    pumit_vit *vit; /* owned reference */
+    int64_t classes;
+    pumit__layer head;
+};
+
+static void destroy(pumit_module *module)
+{
+    pumit_vit_release(((pumit_classifier *)module)->vit);
+}
+
+/* The configuration that goes into the file: the head's, and the transformer's under "vit". */
+static pumit_status keep_config(pumit_classifier *classifier)
+{
+    pumit_config *vit;
+    char *json = NULL;
+    PUMIT__TRY(pumit_module_config(&vit, pumit_vit_module(classifier->vit)));
+    pumit_status status = pumit_config_to_json(&json, vit);
+    if (status == PUMIT_OK) status = pumit_config_set_json(classifier->module.config, "vit", json);
+    pumit_free(json);
+    pumit_config_release(vit);
+    return status;
+}
+
+/* Takes the reference to `vit`, also on failure. */
+static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_config *config,
+                             bool random)
+{
+    pumit_module *backbone = pumit_vit_module(vit);
+    pumit_classifier *classifier = pumit__module_create(sizeof *classifier, backbone->ctx,
+                                                        "classifier", config, random, destroy);
+    if (!classifier) {
+        pumit_vit_release(vit);
+        return pumit__last_status();
+    }
+    pumit_module *module = &classifier->module;
+    classifier->vit = vit;
+    pumit_status status = pumit_config_get_int(&classifier->classes, config, "classes", 0);
+    if (status == PUMIT_OK && (classifier->classes < 2 || classifier->classes > 1 << 20))
+        status = pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                             "classifier: classes is %lld, it must be in 2..2^20",
+                             (long long)classifier->classes);
+    if (status == PUMIT_OK) status = keep_config(classifier);
+    if (status == PUMIT_OK) {
+        pumit__module_share(module, backbone, "backbone.");
+        classifier->head = pumit__module_linear(module, pumit_vit_dim(vit), classifier->classes,
+                                                true, 0.0, "head");
+        status = module->status;
+    }
+    if (status == PUMIT_OK)
+        *out = module;
+    else
+        pumit__module_release(module);
+    return status;
+}
+
+static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
+                          bool random)
+{
+    pumit_config *section;
+    pumit_module *vit = NULL;
+    PUMIT__TRY(pumit_config_get_section(&section, config, "vit"));
+    pumit_status status = pumit__vit_build(&vit, ctx, section, random);
+    pumit_config_release(section);
+    return status == PUMIT_OK ? build_on(out, (pumit_vit *)vit, config, random) : status;
+}
+
+pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,
+                                     const pumit_config *config)
+{
+    PUMIT__REQUIRE(out && vit, "pumit_classifier_create: an argument is NULL");
+    pumit_module *module = NULL;
+    pumit__module_retain(pumit_vit_module(vit));
+    const pumit_status status = build_on(&module, vit, config, true);
+    *out = (pumit_classifier *)module;
+    return status;
+}
+
+pumit_status pumit_classifier_load(pumit_classifier **out, pumit_context *context, const char *path)
+{
+    PUMIT__REQUIRE(out && context && path, "pumit_classifier_load: an argument is NULL");
+    pumit_module *module = NULL;
+    const pumit_status status = pumit__module_load(&module, context, path, "classifier", build);
+    *out = (pumit_classifier *)module;
+    return status;
+}
+
+void pumit_classifier_release(pumit_classifier *classifier)
+{
+    if (classifier) pumit__module_release(&classifier->module);
+}
+
+pumit_module *pumit_classifier_module(pumit_classifier *classifier)
+{
+    return classifier ? &classifier->module : NULL;
+}
+
+pumit_vit *pumit_classifier_vit(pumit_classifier *classifier)
+{
+    return classifier ? classifier->vit : NULL;
+}
+
+int64_t pumit_classifier_classes(const pumit_classifier *classifier)
+{
+    return classifier->classes;
+}
+
+/* ------------------------------------------------------------------------------------------ forward */
+
+static pumit_tensor *logits_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)
+{
+    pumit_tensor *x = pumit__vit_normalize(classifier->vit, image, da);
+    pumit_tensor *hidden = x ? pumit__vit_hidden(classifier->vit, x, da) : NULL;
+    return pumit__linear(pumit__vit_pooled(classifier->vit, hidden), classifier->head.weight,
+                         classifier->head.bias);
+}
+
+pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *classifier,
+                                      pumit_tensor *image, const double spacing[3])
+{
+    int32_t da;
+    PUMIT__REQUIRE(out && classifier && image, "pumit_classifier_forward: an argument is NULL");
+    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    pumit_context *ctx = classifier->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    return pumit__scope_return(out, ctx, mark, logits_of(classifier, image, da));
+}
+
+/* Labels as rows of a one-hot matrix. */
+static pumit_tensor *one_hot(pumit_context *ctx, const int64_t *labels, int64_t n, int64_t classes)
+{
+    const int64_t shape[2] = {n, classes};
+    double *values = pumit__calloc(n * classes, sizeof *values);
+    if (!values) {
+        pumit__fail_memory(n * classes * (int64_t)sizeof *values, "labels");
+        return NULL;
+    }
+    bool valid = true;
+    for (int64_t i = 0; i < n && valid; i++) {
+        valid = labels[i] >= 0 && labels[i] < classes;
+        if (valid)
+            values[i * classes + labels[i]] = 1.0;
+        else
+            pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT, "label %lld is not in 0..%lld",
+                        (long long)labels[i], (long long)classes - 1);
+    }
+    pumit_tensor *target = valid ? pumit__from_host(ctx, PUMIT_F64, values, 0, 2, shape) : NULL;
+    free(values);
+    return target;
+}
+
+pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
+                                   pumit_tensor *image, const double spacing[3],
+                                   const int64_t *labels)
+{
+    int32_t da;
+    PUMIT__REQUIRE(out && classifier && image && labels,
+                   "pumit_classifier_loss: an argument is NULL");
+    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    pumit_context *ctx = classifier->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    const bool recording = ctx->recording;
+    pumit_tensor *target = one_hot(ctx, labels, image->shape[0], classifier->classes);
+    ctx->recording = true;
+    pumit_tensor *loss =
+        target ? pumit__mean(pumit__cross_entropy(logits_of(classifier, image, da), target)) : NULL;
+    ctx->recording = recording;
+    return pumit__scope_return(out, ctx, mark, loss);
+}
+
+pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *classifier,
+                                      const pumit_volume *volume)
+{
+    PUMIT__REQUIRE(out && classifier && volume, "pumit_classifier_predict: an argument is NULL");
+    pumit_tensor *image;
+    double spacing[3];
+    int32_t da;
+    *out = NULL;
+    PUMIT__TRY(pumit__vit_prepare(&image, spacing, classifier->vit, volume));
+    pumit_context *ctx = classifier->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    pumit_status status = pumit__spacing_anisotropy(&da, spacing);
+    if (status == PUMIT_OK)
+        status =
+            pumit__scope_return(out, ctx, mark, pumit__softmax(logits_of(classifier, image, da)));
+    pumit_tensor_release(image);
+    return status;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Masked image modelling (paper section 3.3): cross-entropy between the tokenizer's soft tokens and the prediction, on masked
+ * tokens only. */
+#include "lib/models/tokenizer.h"
+#include "lib/models/vit_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Visible and masked token numbers of each sequence as index tensors; the former also shifted by the class token. */
+typedef struct {
+    pumit_tensor *visible; /* (N, K) */
+    pumit_tensor *shown;   /* (N, 1 + K): 0, visible + 1 */
+    pumit_tensor *masked;  /* (N, L - K) */
+} mask;
+
+static pumit_status mark_visible(bool *seen, const int64_t *row, int64_t count, int64_t length)
+{
+    memset(seen, 0, (size_t)length * sizeof *seen);
+    for (int64_t i = 0; i < count; i++) {
+        PUMIT__REQUIRE(row[i] >= 0 && row[i] < length && !seen[row[i]],
+                       "visible token %lld is out of 0..%lld or named twice", (long long)row[i],
+                       (long long)length - 1);
+        seen[row[i]] = true;
+    }
+    return PUMIT_OK;
+}
+
+static pumit_status fill_mask(int64_t *shown, int64_t *masked, const int64_t *visible, int64_t n,
+                              int64_t count, int64_t length)
+{
+    bool *seen = pumit__calloc(length, sizeof *seen);
+    if (!seen) return pumit__fail_memory(length, "a mask");
+    pumit_status status = PUMIT_OK;
+    for (int64_t b = 0; b < n && status == PUMIT_OK; b++) {
+        status = mark_visible(seen, visible + b * count, count, length);
+        if (status != PUMIT_OK) break;
+        *shown++ = 0;
+        for (int64_t i = 0; i < count; i++) *shown++ = visible[b * count + i] + 1;
+        for (int64_t i = 0; i < length; i++)
+            if (!seen[i]) *masked++ = i;
+    }
+    free(seen);
+    return status;
+}
+
+static pumit_status make_mask(mask *out, pumit_tensor *visible, int64_t n, int64_t length)
+{
+    visible = pumit__contiguous(visible);
+    if (!visible) return pumit__last_status();
+    if (visible->ndim != 2 || visible->dtype != PUMIT_I64 || visible->shape[0] != n ||
+        visible->shape[1] >= length)
+        return pumit__fail(PUMIT_ERROR_SHAPE,
+                           "visible must be I64 of (%lld, fewer than %lld), it is %s", (long long)n,
+                           (long long)length,
+                           pumit__shape_string(visible->ndim, visible->shape).text);
+    const int64_t count = visible->shape[1], shown[2] = {n, 1 + count},
+                  masked[2] = {n, length - count};
+    out->visible = visible;
+    out->shown = pumit__empty(visible->ctx, PUMIT_I64, 2, shown);
+    out->masked = pumit__empty(visible->ctx, PUMIT_I64, 2, masked);
+    if (!out->shown || !out->masked) return pumit__last_status();
+    return fill_mask(pumit__data(out->shown), pumit__data(out->masked), pumit__data(visible), n,
+                     count, length);
+}
+
+/* The angles of the visible tokens of each sequence: (N, K, head_dim / 2). */
+static pumit_tensor *angles_of(pumit_tensor *table, pumit_tensor *visible)
+{
+    const int64_t shape[3] = {visible->shape[0], table->shape[0], table->shape[1]};
+    return pumit__gather_rows(pumit__expand(table, 3, shape), visible);
+}
+
+/* The blocks, with mask tokens in some and only visible tokens in the others. */
+static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *m,
+                                   const pumit__vit_angles *angles)
+{
+    pumit_tensor *cosine = angles_of(angles->cosine, m->visible),
+                 *sine = angles_of(angles->sine, m->visible);
+    for (int64_t i = 0; i < vit->depth; i++) {
+        if (vit->masked_layer[i])
+            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine);
+        else
+            t = pumit__scatter_rows(
+                t, m->shown,
+                pumit__vit_block_forward(vit, i, pumit__gather_rows(t, m->shown), cosine, sine));
+    }
+    return pumit__vit_final_norm(vit, t);
+}
+
+static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
+                                   pumit_tensor *visible, mask *m)
+{
+    int64_t grid[3];
+    if (!vit->mask_token) {
+        pumit__fail(PUMIT_ERROR_STATE,
+                    "this transformer has no masked-modelling head: create it with 'codes'");
+        return NULL;
+    }
+    pumit_tensor *tokens = pumit__vit_patch_tokens(vit, x, da, grid);
+    const pumit__vit_angles *angles = tokens ? pumit__vit_angles_of(vit, grid) : NULL;
+    if (!angles || make_mask(m, visible, tokens->shape[0], tokens->shape[1]) != PUMIT_OK)
+        return NULL;
+    pumit_tensor *full = pumit__vit_with_class(vit, tokens);
+    pumit_tensor *blank =
+        pumit__vit_with_class(vit, pumit__expand(vit->mask_token, 3, tokens->shape));
+    pumit_tensor *t = pumit__scatter_rows(blank, m->shown, pumit__gather_rows(full, m->shown));
+    return masked_blocks(vit, t, m, angles);
+}
+
+pumit_tensor *pumit__vit_masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
+                                       pumit_tensor *visible)
+{
+    mask m;
+    return masked_hidden(vit, x, da, visible, &m);
+}
+
+/* Logits over the codes of tokens (N, M, dim). */
+static pumit_tensor *head(const pumit_vit *vit, pumit_tensor *tokens)
+{
+    tokens = pumit__gelu(pumit__linear(tokens, vit->head0.weight, vit->head0.bias));
+    return pumit__linear(tokens, vit->head2.weight, vit->head2.bias);
+}
+
+static pumit_tensor *patch_part(pumit_tensor *hidden)
+{
+    return hidden ? pumit__slice(hidden, 1, 1, hidden->shape[1] - 1) : NULL;
+}
+
+pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
+                                  pumit_tensor *visible, pumit_tensor *target)
+{
+    mask m;
+    pumit_tensor *hidden = patch_part(masked_hidden(vit, x, da, visible, &m));
+    if (!hidden || !target) return NULL;
+    return pumit__mean(pumit__cross_entropy(head(vit, pumit__gather_rows(hidden, m.masked)),
+                                            pumit__gather_rows(target, m.masked)));
+}
+
+/* ------------------------------------------------------------------------------------- public calls */
+
+static int later(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context, int64_t n,
+                                      int64_t length, double mask_ratio, uint64_t seed)
+{
+    PUMIT__REQUIRE(out && context, "pumit_vit_random_visible: an argument is NULL");
+    PUMIT__REQUIRE(n >= 1 && length >= 1 && length <= 1 << 24,
+                   "a mask needs n and length from 1 on");
+    PUMIT__REQUIRE(mask_ratio > 0.0 && mask_ratio <= 1.0, "mask_ratio %g is not in (0, 1]",
+                   mask_ratio);
+    int64_t count = (int64_t)((1.0 - mask_ratio) * (double)length + 1e-9);
+    if (count < 1) count = 1;
+    if (count >= length) count = length - 1; /* a single token is masked */
+    const int64_t shape[2] = {n, count};
+    PUMIT__TRY(pumit_tensor_create(out, context, PUMIT_I64, 2, shape));
+    int64_t *order = pumit__calloc(length, sizeof *order), *rows = pumit__data(*out);
+    if (!order) {
+        pumit_tensor_release(*out);
+        *out = NULL;
+        return pumit__fail_memory(length * (int64_t)sizeof *order, "a mask");
+    }
+    for (int64_t b = 0; b < n; b++) {
+        pumit__random_permutation(order, length, seed, pumit__random((uint64_t)b, 1, 0));
+        memcpy(rows + b * count, order, (size_t)count * sizeof *order);
+        qsort(rows + b * count, (size_t)count, sizeof *rows, later);
+    }
+    free(order);
+    return PUMIT_OK;
+}
+
+static pumit_tensor *soft_tokens(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
+{
+    pumit_tensor *x = pumit__affine(pumit__as_real(image), 2.0, -1.0);
+    const pumit__feature f = pumit__tokenizer_features(tokenizer, x, da);
+    pumit_tensor *p = pumit__softmax(pumit__tokenizer_logits(tokenizer, f.x));
+    if (!p) return NULL;
+    const int64_t shape[3] = {p->shape[0], p->shape[1] * p->shape[2] * p->shape[3], p->shape[4]};
+    return pumit__reshape(p, 3, shape);
+}
+
+static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *tokenizer)
+{
+    const int64_t *patch = pumit_tokenizer_patch(tokenizer);
+    if (vit->codes != pumit_tokenizer_codes(tokenizer) || vit->patch[0] != patch[0] ||
+        vit->in_channels != pumit_tokenizer_channels(tokenizer))
+        return pumit__fail(PUMIT_ERROR_SHAPE,
+                           "transformer (%lld codes, patch %lld, %lld channels) and tokenizer "
+                           "(%lld codes, patch %lld, %lld channels) do not belong together",
+                           (long long)vit->codes, (long long)vit->patch[0],
+                           (long long)vit->in_channels, (long long)pumit_tokenizer_codes(tokenizer),
+                           (long long)patch[0], (long long)pumit_tokenizer_channels(tokenizer));
+    return PUMIT_OK;
+}
+
+pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer,
+                                pumit_tensor *image, const double spacing[3], pumit_tensor *visible)
+{
+    int32_t da;
+    PUMIT__REQUIRE(out && vit && tokenizer && image && visible,
+                   "pumit_vit_mim_loss: an argument is NULL");
+    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(check_pair(vit, tokenizer));
+    pumit_context *ctx = vit->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    const bool recording = ctx->recording;
+    ctx->recording = false;
+    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
+    const int64_t inner = pumit__scope_begin(ctx); /* the tokenizer's features go at once */
+    pumit_tensor *target = x ? soft_tokens(tokenizer, image, da) : NULL;
+    target = pumit__scope_end(ctx, inner, target);
+    ctx->recording = true;
+    pumit_tensor *loss = pumit__vit_mim_loss(vit, x, da, visible, target);
+    ctx->recording = recording;
+    return pumit__scope_return(out, ctx, mark, loss);
+}
+
+pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image,
+                               const double spacing[3], pumit_tensor *visible)
+{
+    int32_t da;
+    int64_t grid[3];
+    PUMIT__REQUIRE(out && vit && image && visible, "pumit_vit_predict: an argument is NULL");
+    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    *out = NULL;
+    pumit_context *ctx = vit->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
+    pumit_tensor *hidden = x ? pumit__vit_masked_hidden(vit, x, da, visible) : NULL;
+    pumit_tensor *p = pumit__softmax(head(vit, patch_part(hidden)));
+    if (p && pumit_vit_grid(grid, vit, x->shape + 1, spacing) == PUMIT_OK) {
+        const int64_t shape[5] = {p->shape[0], grid[0], grid[1], grid[2], vit->codes};
+        p = pumit__reshape(p, 5, shape);
+    }
+    return pumit__scope_return(out, ctx, mark, p);
+}

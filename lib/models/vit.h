@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The vision transformer inside other models. Images here are normalised (pumit__vit_normalize). */
+#ifndef PUMIT_LIB_MODELS_VIT_H
+#define PUMIT_LIB_MODELS_VIT_H
+
+#include "lib/nn/sac_conv.h"
+
+#include <pumit/vit.h>
+
+#define PUMIT__VIT_MOST_DEPTH 64
+
+/* Hidden states (N, 1 + L, dim) after the last norm. x: (N, D, H, W, C). */
+pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da);
+
+/* The same, with all patches hidden but `visible` (N, K): blocks in the configuration's "mask_layers" see mask tokens in
+ * the others' places, the other blocks see the visible tokens only. */
+pumit_tensor *pumit__vit_masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
+                                       pumit_tensor *visible);
+
+/* Masked-modelling loss against target probabilities (N, L, codes): a scalar. */
+pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
+                                  pumit_tensor *visible, pumit_tensor *target);
+
+/* What embeddings and classifiers read: (N, dim). */
+pumit_tensor *pumit__vit_pooled(const pumit_vit *vit, pumit_tensor *hidden);
+
+/* An image in [0, 1], checked, minus ImageNet's mean, by its deviation. */
+pumit_tensor *pumit__vit_normalize(const pumit_vit *vit, pumit_tensor *image, int32_t da);
+
+/* (1, D, H, W, C) and its spacing, as embedding and classification want a volume. New reference. */
+pumit_status pumit__vit_prepare(pumit_tensor **out, double spacing[3], const pumit_vit *vit,
+                                const pumit_volume *volume);
+
+/* For models that hold a transformer: built from its configuration. */
+pumit_status pumit__vit_build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
+                              bool random);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Layout of the transformer, for the files that make it up (vit.c, vit_block.c, mim.c). */
+#ifndef PUMIT_LIB_MODELS_VIT_INTERNAL_H
+#define PUMIT_LIB_MODELS_VIT_INTERNAL_H
+
+#include "lib/models/vit.h"
+
+#define PUMIT__VIT_EPS          1e-5
+#define PUMIT__VIT_ANGLE_TABLES 8
+
+typedef struct {
+    pumit__layer norm1, norm2;
+    pumit__layer q, k, v, proj; /* k has no bias */
+    pumit__layer w1, w2, w3, ffn_norm;
+} pumit__vit_block;
+
+/* Cosine and sine of the rotary angles of one token grid. */
+typedef struct {
+    int64_t grid[3];
+    pumit_tensor *cosine, *sine; /* (L, head_dim / 2), owned */
+} pumit__vit_angles;
+
+struct pumit_vit {
+    pumit_module module;
+    int64_t in_channels, patch[3], dim, depth, heads, hidden, position_grid[3], codes, max_tokens;
+    double rope_base[3];
+    bool pool_class_token;
+    bool masked_layer[PUMIT__VIT_MOST_DEPTH];
+    pumit__sac patch_embed;
+    pumit_tensor *class_token, *position,
+        *mask_token; /* (1, 1, dim), (1, d, h, w, dim), (1, 1, dim) or NULL */
+    pumit__vit_block blocks[PUMIT__VIT_MOST_DEPTH];
+    pumit__layer norm, head0, head2; /* head2.weight NULL: no masked-modelling head */
+    pumit__vit_angles angles[PUMIT__VIT_ANGLE_TABLES];
+    int32_t next_angles;
+};
+
+/* The table of a grid, computed once; borrowed, NULL on failure. */
+const pumit__vit_angles *pumit__vit_angles_of(pumit_vit *vit, const int64_t grid[3]);
+void pumit__vit_angles_destroy(pumit_vit *vit);
+
+/* One transformer block on (N, L, dim); the first token is the class token. */
+pumit_tensor *pumit__vit_block_forward(const pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                       pumit_tensor *cosine, pumit_tensor *sine);
+
+/* Patch embedding plus resampled absolute position, (N, L, dim). */
+pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);
+/* The class token in front of tokens (N, L, dim). */
+pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens);
+pumit_tensor *pumit__vit_final_norm(const pumit_vit *vit, pumit_tensor *x);
+
+#endif
