@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Matrix products of blocks that fit a core's cache, for kernels that work block by block and cannot
+ * afford a library call for each. Register tiles of TILE_ROWS x 2 vectors.
+ */
+#ifndef PUMIT_KERNELS_CPU_ISA_BLOCK_GEMM_H
+#define PUMIT_KERNELS_CPU_ISA_BLOCK_GEMM_H
+
+#include <stdint.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANES     16
+#define TILE_ROWS 12
+#elif defined(__AVX2__)
+#define LANES     8
+#define TILE_ROWS 6
+#else
+#define LANES     4
+#define TILE_ROWS 6
+#endif
+
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef float loose_lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static inline lanes lanes_multiply_add(lanes a, lanes b, lanes c)
+{
+#if defined(__AVX512F__)
+    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+static inline lanes load_lanes(const float *from)
+{
+    return (lanes) * (const loose_lanes *)from;
+}
+
+/** The operands of c (m x n) (+)= a (m x k) b (k x n): element (i, p) of a stands at i a_row + p a_col. */
+typedef struct {
+    const float *a, *b;
+    float *c;
+    int64_t m, n, k; /* n: a multiple of LANES */
+    int64_t a_row, a_col, ldb, ldc;
+    int add; /* 0: c is overwritten */
+} block_product;
+
+/** `rows` x `vectors` of c, kept in registers: both are constants where this is inlined. */
+static inline __attribute__((always_inline)) void
+product_tile(const block_product *p, int64_t i, int64_t j, const int rows, const int vectors)
+{
+    lanes sum[TILE_ROWS][2];
+    const float *a = p->a + i * p->a_row, *b = p->b + j;
+    float *c = p->c + i * p->ldc + j;
+    const int64_t a_row = p->a_row, a_col = p->a_col, ldb = p->ldb;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = p->add ? load_lanes(c + r * p->ldc + v * LANES) : (lanes){0};
+    for (int64_t q = 0; q < p->k; q++) {
+        lanes right[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) right[v] = load_lanes(b + q * ldb + v * LANES);
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+            const lanes left = a[r * a_row + q * a_col] - (lanes){0};
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = lanes_multiply_add(left, right[v], sum[r][v]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            *(loose_lanes *)(c + r * p->ldc + v * LANES) = (loose_lanes)sum[r][v];
+}
+
+static inline __attribute__((always_inline)) void product_columns(const block_product *p, int64_t j,
+                                                                  const int vectors)
+{
+    int64_t i = 0;
+    for (; i + TILE_ROWS <= p->m; i += TILE_ROWS) product_tile(p, i, j, TILE_ROWS, vectors);
+    for (; i + 4 <= p->m; i += 4) product_tile(p, i, j, 4, vectors);
+    for (; i < p->m; i++) product_tile(p, i, j, 1, vectors);
+}
+
+static void multiply_blocks(const block_product *p)
+{
+    int64_t j = 0;
+    for (; j + 2 * LANES <= p->n; j += 2 * LANES) product_columns(p, j, 2);
+    if (j < p->n) product_columns(p, j, 1);
+}
+
+#endif
