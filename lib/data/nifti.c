@@ -144,12 +144,15 @@ static pumit_status read_chunk(float *dst, pumit__nifti *nifti, uint8_t *raw, fl
     return PUMIT_OK;
 }
 
-/* Reading on after the last voxel makes zlib compare the checksum. */
+/* Reading on after the last voxel makes zlib compare the checksum; a missing one is told by gzerror() alone. */
 static pumit_status check_end(pumit__nifti *nifti, int64_t index)
 {
     char byte;
+    int code;
     if (index + 1 < nifti->header.volumes) return PUMIT_OK;
-    return gzread(nifti->stream, &byte, 1) < 0 ? fail_reading(nifti) : PUMIT_OK;
+    const int got = gzread(nifti->stream, &byte, 1);
+    gzerror(nifti->stream, &code);
+    return got < 0 || code != Z_OK ? fail_reading(nifti) : PUMIT_OK;
 }
 
 static pumit_status read_voxels(float *dst, pumit__nifti *nifti, int64_t index)

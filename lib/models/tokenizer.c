@@ -396,9 +396,8 @@ static double mean_square(const pumit_tensor *difference)
     return sum / (double)count;
 }
 
-/* The loss with its terms; NULL on failure. */
-static pumit_tensor *loss_of(double *terms, pumit_tokenizer *t, pumit_tensor *x, int32_t da,
-                             double quant_weight, double entropy_weight)
+pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tokenizer *t, pumit_tensor *x, int32_t da,
+                                    double quant_weight, double entropy_weight)
 {
     pumit__feature f = pumit__tokenizer_features(t, x, da);
     pumit_tensor *logits = pumit__tokenizer_logits(t, f.x), *probabilities = pumit__softmax(logits);
@@ -430,7 +429,7 @@ pumit_status pumit_tokenizer_loss(pumit_tensor **out, double *terms, pumit_token
     pumit_tensor *x = network_image(t, image, da);
     const bool recording = ctx->recording;
     ctx->recording = true;
-    pumit_tensor *loss = loss_of(terms, t, x, da, quant_weight, entropy_weight);
+    pumit_tensor *loss = pumit__tokenizer_loss(terms, t, x, da, quant_weight, entropy_weight);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
 }

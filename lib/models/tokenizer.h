@@ -20,6 +20,10 @@ pumit_tensor *pumit__tokenizer_image(pumit_tokenizer *tokenizer, pumit__feature 
 pumit_tensor *pumit__prior_term(pumit_tensor *probabilities);
 pumit_tensor *pumit__entropy_term(pumit_tensor *logits);
 
+/* The training loss of x in [-1, 1], with its PUMIT_TERM_* if `terms` is not NULL. */
+pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tokenizer *tokenizer, pumit_tensor *x,
+                                    int32_t da, double quant_weight, double entropy_weight);
+
 /* In-plane halvings of its encoder: 4 for patches of 16. */
 int32_t pumit__tokenizer_halvings(const pumit_tokenizer *tokenizer);
 

@@ -139,7 +139,7 @@ static pumit_status update(const pumit_optimizer *o, trained *item, double rate,
 
 static pumit_status step(pumit_optimizer *o, double rate, int32_t accumulated, double *grad_norm)
 {
-    double norm;
+    double norm = 0.0;
     PUMIT__TRY(global_norm(&norm, o));
     norm /= accumulated;
     if (grad_norm) *grad_norm = norm;

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/golden.h"
+
+#include "lib/tensor/ops.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_FROM(name, format)                                                                    \
+    char name[160];                                                                                \
+    do {                                                                                           \
+        va_list args_;                                                                             \
+        va_start(args_, format);                                                                   \
+        vsnprintf(name, sizeof name, format, args_);                                               \
+        va_end(args_);                                                                             \
+    } while (0)
+
+static pumit_tensor *load(golden *g, const char *name, bool channels_last)
+{
+    const pumit__safetensors_entry *entry = pumit__safetensors_find(g->file, name);
+    if (!entry) return NULL;
+    char *aligned = malloc((size_t)entry->bytes + 1);
+    if (!aligned) return NULL;
+    memcpy(aligned, entry->data, (size_t)entry->bytes);
+    const pumit_dtype dtype = entry->dtype == PUMIT_I64 ? PUMIT_I64 : 0;
+    pumit_tensor *tensor =
+        pumit__from_host(g->ctx, entry->dtype, aligned, dtype, entry->ndim, entry->shape);
+    free(aligned);
+    static const int32_t last[5] = {0, 2, 3, 4, 1};
+    return channels_last && entry->ndim == 5 ? pumit__contiguous(pumit__permute(tensor, last))
+                                             : tensor;
+}
+
+pumit_tensor *golden_tensor(golden *g, const char *format, ...)
+{
+    NAME_FROM(name, format);
+    return load(g, name, true);
+}
+
+pumit_tensor *golden_plain(golden *g, const char *format, ...)
+{
+    NAME_FROM(name, format);
+    return load(g, name, false);
+}
+
+bool golden_has(const golden *g, const char *format, ...)
+{
+    NAME_FROM(name, format);
+    return pumit__safetensors_find(g->file, name) != NULL;
+}
+
+/* Keeps the worst array and the first failure; error is relative. */
+static void judge(golden *g, double error, double bound, const char *name)
+{
+    g->compared++;
+    if (!(error / bound <= g->worst)) {
+        g->worst = error / bound;
+        snprintf(g->worst_name, sizeof g->worst_name, "%s", name);
+    }
+    if (error <= bound) return;
+    if (g->failed++ == 0)
+        snprintf(g->message, sizeof g->message, "%s: '%s' is off by %.3g, %.0e is allowed", g->path,
+                 name, error, bound);
+}
+
+static void fail(golden *g, const char *name, const char *why)
+{
+    g->compared++;
+    if (g->failed++ == 0)
+        snprintf(g->message, sizeof g->message, "%s: '%s': %s", g->path, name, why);
+}
+
+static double *values_of(const pumit_tensor *tensor)
+{
+    const int64_t bytes = pumit_tensor_count(tensor) * (int64_t)sizeof(double);
+    double *values = malloc((size_t)bytes + 1);
+    if (values && pumit_tensor_read(tensor, PUMIT_F64, values, bytes) == PUMIT_OK) return values;
+    free(values);
+    return NULL;
+}
+
+void golden_compare(golden *g, const pumit_tensor *got, const pumit_tensor *expected, double bound,
+                    const char *format, ...)
+{
+    NAME_FROM(name, format);
+    if (!got || !expected) {
+        fail(g, name, got ? "is not in the file" : pumit_last_error());
+        return;
+    }
+    if (pumit_tensor_count(got) != pumit_tensor_count(expected)) {
+        fail(g, name, "has another shape");
+        return;
+    }
+    double *a = values_of(got), *b = values_of(expected), difference = 0.0, norm = 0.0;
+    const int64_t count = pumit_tensor_count(got);
+    for (int64_t i = 0; a && b && i < count; i++) {
+        difference += (a[i] - b[i]) * (a[i] - b[i]);
+        norm += b[i] * b[i];
+    }
+    /* What is zero in exact arithmetic is rounding noise of 32-bit numbers in both. */
+    const double noise = 1e-8 * sqrt((double)count);
+    judge(g, a && b ? sqrt(difference) / (sqrt(norm) + noise / bound) : INFINITY, bound, name);
+    free(a);
+    free(b);
+}
+
+void golden_compare_value(golden *g, double got, double expected, double bound, const char *format,
+                          ...)
+{
+    NAME_FROM(name, format);
+    judge(g, fabs(got - expected) / (fabs(expected) + 1e-8 / bound), bound, name);
+}
+
+/* What a file is of: its metadata says; the two without "pumit.model" are known by what they hold. */
+static pumit_status run(golden *g)
+{
+    const char *kind = pumit__safetensors_metadata(g->file, "pumit.model");
+    if (golden_has(g, "out.loss") && golden_has(g, "in.step0.x")) return golden_curve(g);
+    if (kind && strcmp(kind, "tokenizer.simple") == 0) return golden_tokenizer(g);
+    if (kind && strcmp(kind, "vit") == 0) return golden_vit(g);
+    if (golden_has(g, "down4.da0.down0.in")) return golden_sac(g);
+    return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: is of no network that is checked here",
+                       g->path);
+}
+
+pumit_status golden_check(golden *g, const char *path, const char *device)
+{
+    pumit__safetensors *file = NULL;
+    pumit_config *options = NULL;
+    *g = (golden){.path = path};
+    pumit_status status = pumit_config_create(&options);
+    if (status == PUMIT_OK) status = pumit_config_set_string(options, "device", device);
+    if (status == PUMIT_OK) status = pumit_context_create(&g->ctx, options);
+    if (status == PUMIT_OK) status = pumit__safetensors_open(&file, path);
+    g->file = file;
+    if (status == PUMIT_OK) {
+        const int64_t mark = pumit__scope_begin(g->ctx);
+        status = run(g);
+        pumit__scope_end(g->ctx, mark, NULL);
+    }
+    pumit__safetensors_close(file);
+    pumit_context_release(g->ctx);
+    pumit_config_release(options);
+    g->file = NULL;
+    g->ctx = NULL;
+    return status;
+}
