@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "examples/common/training.h"
+#include "examples/common/progress.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define MOST_PATHS 4096
+
+/* ----------------------------------------------------------------------------------------- signals */
+
+static pumit_trainer *volatile running;
+
+/* The first signal asks for an orderly end; a second one, with the default action back, ends at once. */
+static void on_signal(int number)
+{
+    pumit_trainer_stop(running);
+    signal(number, SIG_DFL);
+}
+
+static void watch_signals(pumit_trainer *trainer)
+{
+    const int numbers[] = {SIGINT, SIGTERM};
+    running = trainer;
+    for (int i = 0; i < 2; i++) {
+        struct sigaction action = {.sa_handler = trainer ? on_signal : SIG_DFL};
+        sigemptyset(&action.sa_mask);
+        sigaction(numbers[i], &action, NULL);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------- data */
+
+typedef struct {
+    const char *paths[MOST_PATHS];
+    int count;
+    cJSON *tree; /* what the paths were read from, or NULL */
+} path_list;
+
+static bool add_path(path_list *list, const char *path)
+{
+    if (list->count == MOST_PATHS) return false;
+    list->paths[list->count++] = path;
+    return true;
+}
+
+/* A string or an array of strings under `key` of the tree. */
+static void paths_of_tree(path_list *list, const cJSON *tree, const char *key)
+{
+    const cJSON *const item = cJSON_GetObjectItemCaseSensitive(tree, key);
+    if (cJSON_IsString(item)) add_path(list, item->valuestring);
+    for (const cJSON *child = cJSON_IsArray(item) ? item->child : NULL; child; child = child->next)
+        if (cJSON_IsString(child)) add_path(list, child->valuestring);
+}
+
+static pumit_status config_tree(cJSON **out, const pumit_config *config)
+{
+    char *text;
+    const pumit_status status = pumit_config_to_json(&text, config);
+    *out = status == PUMIT_OK ? cJSON_Parse(text) : NULL;
+    if (status == PUMIT_OK) pumit_free(text);
+    return status;
+}
+
+/* Keeps the paths under `key`, so that the run's config.json tells where its images came from. */
+static pumit_status keep_paths(cli *c, const char *key, const path_list *list)
+{
+    cJSON *array = cJSON_CreateStringArray(list->paths, list->count);
+    char *text = array ? cJSON_PrintUnformatted(array) : NULL;
+    const pumit_status status =
+        text ? pumit_config_set_json(c->config, key, text) : PUMIT_ERROR_OUT_OF_MEMORY;
+    cJSON_Delete(array);
+    free(text);
+    return status;
+}
+
+/* A run that is resumed knows its own data. */
+static pumit_status take_stored(cli *c, const char *output)
+{
+    static const char *const KEYS[] = {"data", "validation_data", "split"};
+    char path[4096];
+    pumit_config *stored;
+    snprintf(path, sizeof path, "%s/config.json", output);
+    if (!cli_given(c, "resume") || access(path, F_OK) != 0) return PUMIT_OK;
+    cJSON *now = NULL, *before = NULL;
+    pumit_status status = pumit_config_read(&stored, path);
+    if (status != PUMIT_OK) return status;
+    status = config_tree(&before, stored);
+    if (status == PUMIT_OK) status = config_tree(&now, c->config);
+    for (int i = 0; i < 3 && status == PUMIT_OK; i++) {
+        const cJSON *const item = cJSON_GetObjectItemCaseSensitive(before, KEYS[i]);
+        if (!item || cJSON_GetObjectItemCaseSensitive(now, KEYS[i])) continue;
+        char *text = cJSON_PrintUnformatted(item);
+        status = text ? pumit_config_set_json(c->config, KEYS[i], text) : PUMIT_ERROR_OUT_OF_MEMORY;
+        free(text);
+    }
+    cJSON_Delete(before);
+    cJSON_Delete(now);
+    pumit_config_release(stored);
+    return status;
+}
+
+/* From the command line, else from the config. */
+static pumit_status list_data(path_list *list, cli *c)
+{
+    for (int i = 0; i < c->path_count; i++) add_path(list, c->paths[i]);
+    if (list->count > 0) return keep_paths(c, "data", list);
+    const pumit_status status = config_tree(&list->tree, c->config);
+    if (status == PUMIT_OK) paths_of_tree(list, list->tree, "data");
+    return status;
+}
+
+static pumit_status list_validation(path_list *list, cli *c)
+{
+    for (int i = 0; i < c->given_count; i++)
+        if (strcmp(c->given[i].option->name, "validation") == 0) add_path(list, c->given[i].value);
+    if (list->count > 0) return keep_paths(c, "validation_data", list);
+    const pumit_status status = config_tree(&list->tree, c->config);
+    if (status == PUMIT_OK) paths_of_tree(list, list->tree, "validation_data");
+    return status;
+}
+
+/* `split` NULL: everything. */
+static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_list *list,
+                               const char *split)
+{
+    pumit_config *options;
+    int32_t labels;
+    *out = NULL;
+    pumit_status status = pumit_config_get_bool(&labels, c->config, "folders_are_labels", 0);
+    if (status != PUMIT_OK) return status;
+    status = pumit_config_create(&options);
+    if (status != PUMIT_OK) return status;
+    if (split) status = pumit_config_set_string(options, "split", split);
+    if (status == PUMIT_OK) status = pumit_config_set_bool(options, "folders_are_labels", labels);
+    if (status == PUMIT_OK)
+        status = pumit_dataset_open(out, c->ctx, list->count, list->paths, options);
+    pumit_config_release(options);
+    return status;
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    const size_t n = strlen(text), e = strlen(ending);
+    return n >= e && strcasecmp(text + n - e, ending) == 0;
+}
+
+/* Only archives and lists know splits; other images would come again in each. */
+static bool has_splits(const path_list *list)
+{
+    for (int i = 0; i < list->count; i++)
+        if (!ends_with(list->paths[i], ".npz") && !ends_with(list->paths[i], ".csv")) return false;
+    return list->count > 0;
+}
+
+/* What to learn from. Without --split the training part alone, so that nothing is learnt from test images. */
+static pumit_status open_training(pumit_dataset **out, cli *c, const path_list *data)
+{
+    const char *split;
+    if (cli_given(c, "split")) {
+        const pumit_status set = pumit_config_set_string(c->config, "split", cli_value(c, "split"));
+        if (set != PUMIT_OK) return set;
+    }
+    pumit_status status = pumit_config_get_string(&split, c->config, "split", NULL);
+    if (status != PUMIT_OK) return status;
+    if (split) return open_paths(out, c, data, strcmp(split, "all") == 0 ? NULL : split);
+    status = open_paths(out, c, data, "train");
+    /* a .csv without a column of splits */
+    if (status == PUMIT_ERROR_FORMAT && has_splits(data)) status = open_paths(out, c, data, NULL);
+    return status;
+}
+
+/* What to judge by: --validation, else the archive's own split "val", else nothing. */
+static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list *data)
+{
+    path_list list = {0};
+    *out = NULL;
+    pumit_status status = list_validation(&list, c);
+    if (status == PUMIT_OK && list.count > 0)
+        status = open_paths(out, c, &list, has_splits(&list) ? "val" : NULL);
+    else if (status == PUMIT_OK && has_splits(data) && !cli_given(c, "split"))
+        (void)open_paths(out, c, data, "val");
+    cJSON_Delete(list.tree);
+    return status;
+}
+
+/* --------------------------------------------------------------------------------------------- run */
+
+static void print_text(const cJSON *summary)
+{
+    for (const cJSON *item = summary->child; item; item = item->next) {
+        if (cJSON_IsNumber(item)) printf("%-16s %.6g\n", item->string, item->valuedouble);
+        if (cJSON_IsString(item)) printf("%-16s %s\n", item->string, item->valuestring);
+        for (const cJSON *part = cJSON_IsObject(item) ? item->child : NULL; part; part = part->next)
+            if (cJSON_IsNumber(part))
+                printf("%s.%-*s %.6g\n", item->string, 15 - (int)strlen(item->string), part->string,
+                       part->valuedouble);
+    }
+}
+
+static int print_summary(const cli *c, const pumit_trainer *trainer, bool stopped)
+{
+    char *text;
+    if (pumit_trainer_summary(&text, trainer) != PUMIT_OK) return cli_fail(c);
+    cJSON *summary = cJSON_Parse(text);
+    pumit_free(text);
+    if (!summary) return cli_fail_with(c, "out of memory");
+    if (stopped) cJSON_AddBoolToObject(summary, "stopped", 1);
+    if (c->json) return cli_print_json(c, summary);
+    print_text(summary);
+    cJSON_Delete(summary);
+    return CLI_DONE;
+}
+
+static int run_trainer(cli *c, pumit_trainer *trainer)
+{
+    progress p;
+    progress_start(&p, c);
+    pumit_trainer_set_progress(trainer, progress_step, &p);
+    watch_signals(trainer);
+    const pumit_status status = pumit_trainer_run(trainer);
+    watch_signals(NULL);
+    progress_end(&p);
+    if (status != PUMIT_OK && status != PUMIT_ERROR_CANCELLED) return cli_fail(c);
+    if (status == PUMIT_ERROR_CANCELLED)
+        cli_say(c, "%s; --resume goes on from there", pumit_last_error());
+    return print_summary(c, trainer, status == PUMIT_ERROR_CANCELLED);
+}
+
+static int train(cli *c, const pumit_dataset *data, const pumit_dataset *validation)
+{
+    pumit_trainer *trainer;
+    if (pumit_trainer_create(&trainer, c->ctx, data, validation, c->config) != PUMIT_OK)
+        return cli_fail(c);
+    cli_tell_warnings(c);
+    if (!c->quiet)
+        cli_say(c, "%lld images to learn from, %lld to judge by, on %s with %d threads",
+                (long long)pumit_dataset_count(data),
+                (long long)(validation ? pumit_dataset_count(validation) : 0),
+                pumit_context_device(c->ctx), (int)pumit_context_threads(c->ctx));
+    const int result = run_trainer(c, trainer);
+    pumit_trainer_release(trainer);
+    return result;
+}
+
+static int open_and_train(cli *c, const path_list *list)
+{
+    pumit_dataset *data = NULL, *validation = NULL;
+    pumit_status status = cli_open_context(c);
+    if (status == PUMIT_OK) status = open_training(&data, c, list);
+    if (status == PUMIT_OK) status = open_validation(&validation, c, list);
+    const int result = status == PUMIT_OK ? train(c, data, validation) : cli_fail(c);
+    pumit_dataset_release(validation);
+    pumit_dataset_release(data);
+    return result;
+}
+
+int training_run(cli *c, const char *recipe)
+{
+    const char *output;
+    if (pumit_config_get_string(&output, c->config, "output", NULL) != PUMIT_OK) return cli_fail(c);
+    if (!output) return cli_wrong_usage(c, "--output DIR is missing");
+    path_list list = {0};
+    pumit_status status = take_stored(c, output);
+    if (status == PUMIT_OK) status = pumit_config_set_string(c->config, "recipe", recipe);
+    if (status == PUMIT_OK) status = list_data(&list, c);
+    int result;
+    if (status != PUMIT_OK)
+        result = cli_fail(c);
+    else if (list.count == 0)
+        result = cli_wrong_usage(c, "what to learn from is missing");
+    else
+        result = open_and_train(c, &list);
+    cJSON_Delete(list.tree);
+    return result;
+}

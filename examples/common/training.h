@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The training programs' common body: data, trainer, progress, signals, summary. */
+#ifndef EXAMPLES_COMMON_TRAINING_H
+#define EXAMPLES_COMMON_TRAINING_H
+
+#include "examples/common/cli.h"
+
+/* Options of every training program; `batch` and the like are config keys of train.h. */
+#define TRAINING_OPTIONS                                                                           \
+    {"output", 'o', 's', "DIR", "output", "the run's folder; required"},                           \
+        {"resume", 0, 'b', NULL, "resume", "go on with the run in --output"},                      \
+        {"split", 0,    's',                                                                       \
+         "NAME",  NULL, "which split of .npz and .csv data: train (default), val, test, all"},     \
+        {"validation", 0, 's', "PATH", NULL, "images to judge by; may be repeated"},               \
+        {"steps", 'n', 'i', "N", "train.steps", "steps to train"},                                 \
+        {"batch", 'b', 'i', "N", "train.batch", "images a step"},                                  \
+        {"accumulate", 0, 'i', "N", "train.accumulate", "batches a step, gradients averaged"},     \
+        {"learning-rate", 'l', 'n', "X", "train.learning_rate", "highest learning rate"},          \
+        {"warmup", 0, 'i', "N", "train.warmup", "steps of rising learning rate"},                  \
+        {"weight-decay", 0, 'n', "X", "train.weight_decay", "decoupled weight decay"},             \
+        {"checkpoint-every", 0, 'i', "N", "train.checkpoint_every", "steps between checkpoints"},  \
+        {"validate-every", 0, 'i', "N", "train.validate_every", "steps between validations"},      \
+    {                                                                                              \
+        "seed", 0, 'i', "N", "train.seed", "of weights, data and masks"                            \
+    }
+
+/* Trains by the recipe; the exit status. Before it is called, c->config may be completed. */
+int training_run(cli *c, const char *recipe);
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Trains a classifier on labelled images, from a pre-trained transformer or from scratch. */
+#include "examples/common/training.h"
+
+static const cli_option OPTIONS[] = {
+    TRAINING_OPTIONS,
+    {"init", 0, 's', "FILE", "init", "a pre-trained transformer; without it: from scratch"},
+    {"freeze-backbone", 0, 'b', NULL, "freeze_backbone", "train the head alone"},
+    {"folders-are-labels", 0, 'b', NULL, "folders_are_labels", "a folder of one folder per class"},
+    {"image-tokens", 0, 'j', "[D,H,W]", "train.image_tokens", "grid of patches of an image"},
+    {0}};
+
+static int body(cli *c)
+{
+    return training_run(c, "classify");
+}
+
+int main(int argc, char **argv)
+{
+    cli c = {.program = "pumit-finetune-classify",
+             .synopsis = "[OPTION]... --output DIR ARCHIVE|LIST|FOLDER...",
+             .summary = "Trains a classifier on labelled images: an .npz of MedMNIST's layout, a "
+                        ".csv with columns "
+                        "path, label\nand split, or with --folders-are-labels one folder per "
+                        "class. The weights with "
+                        "the best validation AUC\nare kept. pumit-classify applies the result, "
+                        "DIR/model.safetensors.",
+             .options = OPTIONS};
+    return cli_main(&c, argc, argv, body);
+}
