@@ -15,7 +15,9 @@ typedef struct {
     const char *path;
     int64_t compared; /* arrays */
     int64_t failed;
-    double worst;                       /* relative error by its bound, of the worst array */
+    double worst; /* relative error by its bound, of the worst array */
+    double
+        noise; /* norm below which an array counts as zero: rounding of 32-bit sums that cancel */
     char worst_name[160], message[512]; /* the first failure */
 } golden;
 
