@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_int, c_int32, c_int64, c_uint8, c_uint16
-from ctypes import c_uint64, c_void_p, py_object
+from ctypes import c_uint64, c_void_p, byref, py_object
 from typing import Any
 
 from ._ffi import lib
@@ -19,7 +19,7 @@ _FRESH = c_char_p(b"dltensor")
 _USED = c_char_p(b"used_dltensor")
 
 
-class _DLTensor(Structure):
+class _Tensor(Structure):
     _fields_ = [
         ("data", c_void_p),
         ("device_type", c_int32),
@@ -34,13 +34,13 @@ class _DLTensor(Structure):
     ]
 
 
-class _DLManagedTensor(Structure):
+class _Managed(Structure):
     pass
 
 
-_DELETER = ctypes.CFUNCTYPE(None, POINTER(_DLManagedTensor))
-_DLManagedTensor._fields_ = [
-    ("dl_tensor", _DLTensor),
+_DELETER = ctypes.CFUNCTYPE(None, POINTER(_Managed))
+_Managed._fields_ = [
+    ("dl_tensor", _Tensor),
     ("manager_ctx", c_void_p),
     ("deleter", _DELETER),
 ]
@@ -62,19 +62,31 @@ _dying_pointer = _python("PyCapsule_GetPointer", c_void_p, c_void_p, c_char_p)
 _dying_is_valid = _python("PyCapsule_IsValid", c_int, c_void_p, c_char_p)
 
 
-def _destroy(capsule: int) -> None:
-    """Frees a tensor that no one took out of its capsule."""
-    if _dying_is_valid(capsule, _FRESH):
-        managed = ctypes.cast(_dying_pointer(capsule, _FRESH), POINTER(_DLManagedTensor))
-        managed.contents.deleter(managed)
+def _destructor() -> Any:
+    """What frees a tensor that no one took out of its capsule.
+
+    It may be called when the interpreter clears modules at its end, so it holds all it needs
+    itself, and is never freed.
+    """
+    is_valid, pointer, fresh = _dying_is_valid, _dying_pointer, _FRESH
+    managed_tensor, reference = _Managed, byref
+
+    def destroy(capsule: int) -> None:
+        if is_valid(capsule, fresh):
+            managed = managed_tensor.from_address(pointer(capsule, fresh))
+            managed.deleter(reference(managed))
+
+    function = _DESTRUCTOR(destroy)
+    ctypes.pythonapi.Py_IncRef(py_object(function))
+    return function
 
 
-_destroy_function = _DESTRUCTOR(_destroy)
+_destroy = _destructor()
 
 
 def produce(managed: int) -> Any:
     """A capsule from a DLManagedTensor pointer."""
-    return _new(managed, _FRESH, _destroy_function)
+    return _new(managed, _FRESH, _destroy)
 
 
 def consume(source: Any, context: Any) -> int:

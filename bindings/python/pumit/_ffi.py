@@ -11,6 +11,8 @@ import ctypes
 import os
 from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_uint64, c_void_p
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
 
 ABI_VERSION = 0
 SONAME = f"libpumit.so.{ABI_VERSION}"
@@ -204,8 +206,23 @@ def _open() -> ctypes.CDLL:
     )
 
 
-def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Gives every function its types, once the library has said that it is the right one."""
+def _binding(function: Callable[..., Any], types: tuple) -> Callable[..., Any]:
+    """Gives a function its types; objects of this package are passed as their handles.
+
+    ctypes would take them as well, but turn the exception of a closed one into an ArgumentError.
+    """
+    function.restype, *function.argtypes = types  # type: ignore[attr-defined]
+    if HANDLE not in types[1:]:
+        return function
+
+    def call(*arguments: Any) -> Any:
+        return function(*[getattr(each, "_as_parameter_", each) for each in arguments])
+
+    return call
+
+
+def _bind(library: ctypes.CDLL) -> SimpleNamespace:
+    """All functions, once the library has said that it is the right one."""
     library.pumit_abi_version.restype = I32
     found = library.pumit_abi_version()
     if found != ABI_VERSION:
@@ -213,11 +230,9 @@ def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
             f"libpumit has binary interface {found}, this package needs {ABI_VERSION}: "
             "install both from the same release"
         )
-    for name, (result, *arguments) in FUNCTIONS.items():
-        function = getattr(library, name)
-        function.restype = result
-        function.argtypes = arguments
-    return library
+    return SimpleNamespace(
+        **{name: _binding(getattr(library, name), types) for name, types in FUNCTIONS.items()}
+    )
 
 
 lib = _bind(_open())

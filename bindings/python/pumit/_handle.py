@@ -32,25 +32,24 @@ class Owned:
 class Handle:
     """Base of all classes that stand for an object of the library.
 
-    ``close()``, or leaving a ``with`` block, gives the object up at once, unless something made from
-    it (an array on its memory, a model's parameters) still needs it; so does the last reference.
+    ``close()``, or leaving a ``with`` block, gives the object up at once, unless something made
+    from it (an array on its memory, a model's parameters) still needs it; so does the last
+    reference.
     """
 
     _owned: Optional[Owned] = None
 
     @property
-    def _as_parameter_(self) -> int:
-        """What ctypes passes for this object."""
+    def _alive(self) -> Owned:
+        """For an object that has to keep this one alive; raises where the handle is closed."""
         if self._owned is None:
             raise StateError(f"this {type(self).__name__} is closed")
-        return self._owned.pointer
+        return self._owned
 
     @property
-    def _alive(self) -> Owned:
-        """For an object that has to keep this one alive."""
-        self._as_parameter_
-        assert self._owned is not None
-        return self._owned
+    def _as_parameter_(self) -> int:
+        """The handle to pass for this object."""
+        return self._alive.pointer
 
     @property
     def closed(self) -> bool:
@@ -62,7 +61,7 @@ class Handle:
         self._owned = None
 
     def __enter__(self):
-        self._as_parameter_
+        _ = self._alive
         return self
 
     def __exit__(self, *_: object) -> None:

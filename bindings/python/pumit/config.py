@@ -45,7 +45,7 @@ class Config(Handle):
         return cls._take(made(lib.pumit_config_read, path_bytes(path)))
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Sets one value, replacing what was there: a number, a string, or anything that JSON can say."""
+        """Sets one value, replacing what was there: anything that JSON can say."""
         name = key.encode()
         if isinstance(value, bool):
             check(lib.pumit_config_set_bool(self, name, value))

@@ -27,9 +27,9 @@ class Memory(NamedTuple):
 class Context(Handle):
     """A device with its threads, memory and tape. Belongs to one thread at a time.
 
-    Keys may be given as a mapping, as keywords, or both: ``Context(device="reference", threads=2)``.
-    "device" is "cpu", "reference" or "reference64"; "threads" defaults to all cores; "limits.voxels"
-    is the largest image that will be read.
+    Keys may be given as a mapping, as keywords, or both: ``Context(device="cpu", threads=2)``.
+    "device" is "cpu", "reference" or "reference64"; "threads" defaults to all cores;
+    "limits.voxels" is the largest image that will be read.
     """
 
     def __init__(self, options: Options = None, **keys: Any) -> None:
@@ -73,7 +73,7 @@ class Context(Handle):
 
     @contextlib.contextmanager
     def recording(self, on: bool = True) -> Iterator[None]:
-        """Recording for gradients inside a ``with`` block. ``*loss`` methods record by themselves."""
+        """Recording inside a ``with`` block. Methods that give a loss record by themselves."""
         earlier = self.set_recording(on)
         try:
             yield

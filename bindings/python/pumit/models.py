@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks: the SAC layer, the tokenizer, the vision transformer, the classifier.
 
-Images are tensors (N, D, H, W, C) with values in [0, 1]; `spacing` is {slice, row, column} in mm with
-an infinite slice spacing for 2D. ``Volume.to_patches()`` makes such images.
+Images are tensors (N, D, H, W, C) with values in [0, 1]; `spacing` is {slice, row, column} in mm,
+with an infinite slice spacing for 2D. ``Volume.to_patches()`` makes such images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .volume import Spacing, Volume
 class SacConv(Model):
     """The spatially adaptive convolution: one set of weights for any voxel spacing.
 
-    Keys: "in_channels", "out_channels", "kernel", "stride", "padding", "transposed", "bias", "seed".
+    Keys: "in_channels", "out_channels", "kernel", "stride", "padding", "transposed", "bias",
+    "seed".
     """
 
     def __init__(self, context: Context, config: Options) -> None:
@@ -36,7 +37,7 @@ class SacConv(Model):
     def forward(
         self, src: Tensor, spacing: Spacing, down: int = 0
     ) -> Tuple[Tensor, Tuple[float, float, float], int]:
-        """Applies the layer to src (N, D, H, W, in_channels); gives result, its spacing and halvings.
+        """Applies the layer to src (N, D, H, W, in_channels); gives (result, spacing, halvings).
 
         `spacing` is that of the image that `src` was computed from, `down` the in-plane halvings
         between that image and `src`.
@@ -212,7 +213,7 @@ class _Backbone(Vit):
 class Classifier(Model):
     """A transformer with a linear classification head.
 
-    ``Classifier(vit, {"classes": 2})`` puts a new head (zero weights) on a transformer that is shared.
+    ``Classifier(vit, {"classes": 2})`` puts a new head (zero weights) on a shared transformer.
     """
 
     def __init__(self, vit: Vit, config: Options) -> None:

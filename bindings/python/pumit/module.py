@@ -113,6 +113,6 @@ class Model(Handle):
 
 
 def model_file_info(path: Path) -> dict[str, Any]:
-    """A model file's metadata: "pumit.model", "pumit.config", and the provenance."""
+    """A model file's metadata: {"pumit": {"model": kind, "config": {...}}}, and the provenance."""
     with Config._take(made(lib.pumit_model_file_info, path_bytes(path))) as config:
         return config.to_dict()

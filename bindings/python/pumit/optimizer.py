@@ -13,7 +13,7 @@ from .module import Model
 
 
 class Optimizer(Handle):
-    """AdamW over a model's parameters, with decay for weights of linear and convolution layers alone.
+    """AdamW over a model's parameters; weights of linear and convolution layers alone decay.
 
     Keys: "beta1", "beta2", "eps", "weight_decay", "clip_norm", "frozen".
     """
@@ -25,7 +25,8 @@ class Optimizer(Handle):
     def step(self, learning_rate: float, accumulated: int = 1) -> float:
         """One step with the gathered gradients, which are then forgotten; gives their global norm.
 
-        `accumulated` losses were gathered; the step uses their mean. The norm is that before clipping.
+        `accumulated` losses were gathered; the step uses their mean. The norm is taken before
+        clipping.
         """
         norm = ctypes.c_double()
         check(lib.pumit_optimizer_step(self, learning_rate, accumulated, ctypes.byref(norm)))

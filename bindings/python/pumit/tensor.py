@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -32,7 +32,9 @@ def dtype_number(dtype: Any) -> int:
     """The library's number of an element type given as a name or a NumPy type."""
     name = dtype if dtype == "bfloat16" else np.dtype(dtype).name
     if name not in DTYPES:
-        raise UnsupportedError(f"tensors have no element type {name}; there are {', '.join(DTYPES)}")
+        raise UnsupportedError(
+            f"tensors have no element type {name}; there are {', '.join(DTYPES)}"
+        )
     return DTYPES[name]
 
 
@@ -44,9 +46,9 @@ def dtype_size(dtype: Any) -> int:
 class Tensor(Handle):
     """An array in a context's memory. Images are (N, D, H, W, C), token sequences (N, L, C).
 
-    ``Tensor(context, array)`` copies, ``Tensor.from_dlpack(array, context)`` shares. ``numpy()`` and
-    ``numpy.asarray`` give an array on the tensor's own memory, which stays valid for as long as the
-    array lives.
+    ``Tensor(context, array)`` copies, ``Tensor.from_dlpack(array, context)`` shares. ``numpy()``
+    and ``numpy.asarray`` give an array on the tensor's own memory, which stays valid for as long as
+    the array lives.
     """
 
     def __init__(self, context: Context, values: Any, dtype: Any = None) -> None:
@@ -112,8 +114,8 @@ class Tensor(Handle):
     def numpy(self) -> np.ndarray:
         """The elements as an array on the tensor's own memory.
 
-        After writing to a parameter call ``touch()``. A tensor that is a strided view or bfloat16 has
-        no such array: UnsupportedError; ``read()`` copies it.
+        After writing to a parameter call ``touch()``. A strided view or bfloat16 has no such
+        array: UnsupportedError; ``read()`` copies it.
         """
         name = self.dtype
         if name == "bfloat16":
@@ -177,7 +179,7 @@ class Tensor(Handle):
         dl_device: Optional[Tuple[int, int]] = None,
         copy: Optional[bool] = None,
     ) -> Any:
-        """A DLPack capsule on the tensor's memory, for ``numpy.from_dlpack``, ``torch.from_dlpack``."""
+        """A DLPack capsule on the tensor's memory, for ``from_dlpack`` of NumPy and torch."""
         if stream is not None or copy or (dl_device is not None and dl_device != _dlpack.HOST):
             raise BufferError("tensors are shared in host memory, without copies or streams")
         return _dlpack.produce(made(lib.pumit_tensor_to_dlpack, self))
@@ -201,11 +203,20 @@ def _own(pointer: int) -> Owned:
     return Owned(pointer, lib.pumit_tensor_release)
 
 
-def array_at(data: int, shape: Sequence[int], dtype: np.dtype, owner: Owned) -> np.ndarray:
+class _Memory:
+    """Memory of the library as NumPy takes it; the array keeps this object, and this the owner."""
+
+    def __init__(self, interface: Dict[str, Any], owner: Owned) -> None:
+        self.__array_interface__ = interface
+        self.owner = owner
+
+
+def array_at(
+    data: int, shape: Sequence[int], dtype: np.dtype, owner: Owned, writeable: bool = True
+) -> np.ndarray:
     """An array on memory that lives as long as `owner`, which the array keeps."""
-    count = int(np.prod(shape, dtype=np.int64))
-    if count == 0:
+    if 0 in shape:
         return np.empty(shape, dtype)
-    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(data)
-    memory.owner = owner  # the array keeps `memory`, and `memory` the owner
-    return np.frombuffer(memory, dtype).reshape(shape)
+    place = (data, not writeable)
+    interface = {"version": 3, "data": place, "shape": tuple(shape), "typestr": dtype.str}
+    return np.asarray(_Memory(interface, owner))

@@ -20,9 +20,9 @@ Spacing = Sequence[float]  #: {slice, row, column} in mm; slice is infinite for 
 class Volume(Handle):
     """Voxels (D, H, W, C) with a spacing in mm; D is the slice axis, 1 for a 2D image.
 
-    ``Volume(context, array, affine)`` copies an array of shape (a, b, c) or (a, b, c, channels), whose
-    first three axes may be in any order; the 4x4 `affine` maps their indices to world mm. Without one
-    the array is a 2D image: (1, H, W) or (1, H, W, channels).
+    ``Volume(context, array, affine)`` copies an array of shape (a, b, c) or (a, b, c, channels),
+    whose first three axes may be in any order; the 4x4 `affine` maps their indices to world mm.
+    Without one the array is a 2D image: (1, H, W) or (1, H, W, channels).
     """
 
     def __init__(self, context: Context, voxels: Any, affine: Any = None) -> None:
@@ -110,9 +110,7 @@ class Volume(Handle):
         A read-only array on the volume's own memory, which it keeps alive.
         """
         data = ctypes.cast(lib.pumit_volume_voxels(self), ctypes.c_void_p).value
-        array = array_at(data or 0, self.shape, np.dtype(np.float32), self._alive)
-        array.flags.writeable = False
-        return array
+        return array_at(data or 0, self.shape, np.dtype(np.float32), self._alive, writeable=False)
 
     def to_tensor(self, channels: int = 3, context: Optional[Context] = None) -> Tensor:
         """The image as networks take it: (1, D, H, W, channels), intensities in [0, 1]."""

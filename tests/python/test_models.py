@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks, optimiser and training from Python."""
+
+import json
+import math
+import unittest
+
+import numpy as np
+import pumit
+from support import TOKENIZER, VIT, Case, sample, write_nifti
+
+
+class Sac(Case):
+    def test_a_point_convolution_is_a_matrix_product(self):
+        conv = pumit.SacConv(
+            self.context, {"in_channels": 5, "out_channels": 3, "kernel": 1, "stride": 1}
+        )
+        src = np.random.default_rng(0).normal(size=(2, 2, 3, 4, 5)).astype(np.float32)
+        parameters = conv.parameters()
+        weight, bias = parameters["weight"].read(), parameters["bias"].read()
+        out, spacing, down = conv.forward(pumit.Tensor(self.context, src), (1, 1, 1))
+        np.testing.assert_allclose(
+            out.numpy(), src @ weight.reshape(3, 5).T + bias, rtol=1e-5, atol=1e-6
+        )
+        self.assertEqual((spacing, down, conv.kind), ((1, 1, 1), 0, "sac_conv"))
+
+    def test_one_set_of_weights_for_any_spacing(self):
+        conv = pumit.SacConv(
+            self.context, {"in_channels": 1, "out_channels": 2, "kernel": 4, "stride": 4}
+        )
+        src = pumit.Tensor(self.context, np.ones((1, 4, 8, 8, 1), np.float32))
+        for step, da, depth in ((1, 0, 1), (2, 1, 2), (4, 2, 4)):
+            out, after, down = conv.forward(src, (step, 1, 1))
+            same, down_da = conv.forward_da(src, da)
+            self.assertEqual(out.shape, (1, depth, 2, 2, 2))
+            self.assertEqual((after[0], down, down_da), (4, 2, 2))
+            np.testing.assert_array_equal(out.numpy(), same.numpy())
+        self.assertEqual(conv.forward(src, (math.inf, 1, 1))[1][0], math.inf)
+
+
+class Models(Case):
+    def setUp(self):
+        super().setUp()
+        self.tokenizer = pumit.Tokenizer(self.context, TOKENIZER)
+        self.vit = pumit.Vit(self.context, VIT)
+        self.image, self.spacing = self.scan().to_patches(self.vit.patch, self.vit.channels)
+
+    def test_tokenizer(self):
+        tokenizer = self.tokenizer
+        self.assertEqual((tokenizer.codes, tokenizer.channels, tokenizer.patch), (16, 3, (8, 8, 8)))
+        tokens = tokenizer.encode(self.image, self.spacing)
+        self.assertEqual(tokens.shape, (1, 4, 4, 3, 16))
+        np.testing.assert_allclose(tokens.numpy().sum(-1), 1, rtol=1e-5)
+        image = tokenizer.decode(tokens, self.spacing)
+        self.assertEqual(image.shape, self.image.shape)
+        again = tokenizer.reconstruct(self.image, self.spacing)
+        np.testing.assert_allclose(again.numpy(), image.numpy(), atol=1e-6)
+        loss, terms = tokenizer.loss(self.image, self.spacing, 0.5, 0.25)
+        total = terms.l1 + 0.5 * terms.prior + 0.25 * terms.entropy
+        self.assertAlmostEqual(loss.item(), total, places=4)
+
+    def test_vit(self):
+        vit = self.vit
+        self.assertEqual((vit.dim, vit.channels, vit.patch, vit.kind), (24, 3, (8, 8, 8), "vit"))
+        grid = vit.grid(self.image.shape[1:4], self.spacing)
+        self.assertEqual(grid, (4, 4, 3))
+        hidden = vit.forward(self.image, self.spacing)
+        self.assertEqual(hidden.shape, (1, 1 + math.prod(grid), 24))
+        embedding = vit.embed(self.scan())
+        np.testing.assert_allclose(
+            embedding.numpy()[0], hidden.numpy()[0, 1:].mean(0), rtol=1e-4, atol=1e-5
+        )
+        visible = pumit.random_visible(self.context, 1, math.prod(grid), 0.75, seed=3)
+        self.assertEqual((visible.shape, visible.dtype), ((1, 12), "int64"))
+        self.assertTrue((np.diff(visible.numpy()) > 0).all())
+        predicted = vit.predict(self.image, self.spacing, visible)
+        self.assertEqual(predicted.shape, (1, *grid, 16))
+        with self.assertRaises(pumit.ShapeError):
+            vit.grid((1, 4, 4), self.spacing)
+
+    def test_parameters_by_name(self):
+        parameters = self.vit.parameters()
+        names = list(parameters)
+        self.assertEqual((len(set(names)), len(names)), (len(parameters),) * 2)
+        self.assertIn("blocks.1.attn.q_proj.weight", parameters)
+        self.assertNotIn("blocks.7.attn.q_proj.weight", parameters)
+        self.assertEqual(sum(each.size for each in parameters.values()), self.vit.element_count)
+        self.assertEqual(parameters.at(0).shape, parameters[names[0]].shape)
+        self.vit.close()
+        self.assertEqual(parameters["blocks.0.attn.q_proj.weight"].shape, (24, 24))
+
+    def test_files_come_back(self):
+        path = self.folder / "vit.safetensors"
+        self.vit.save(path, {"data": "synthetic"})
+        info = pumit.model_file_info(path)
+        self.assertEqual((info["pumit"]["model"], info["data"]), ("vit", "synthetic"))
+        self.assertEqual(info["pumit"]["config"]["dim"], 24)
+        loaded = pumit.Vit.load(self.context, path)
+        self.assertEqual(loaded.config, self.vit.config)
+        wanted = self.vit.embed(self.scan()).numpy()
+        np.testing.assert_array_equal(loaded.embed(self.scan()).numpy(), wanted)
+        other = pumit.Vit(self.context, {**VIT, "seed": 9})
+        self.assertFalse(np.array_equal(other.embed(self.scan()).numpy(), wanted))
+        self.assertEqual(other.load_weights(path), len(other.parameters()))
+        np.testing.assert_array_equal(other.embed(self.scan()).numpy(), wanted)
+        with self.assertRaises(pumit.Error) as raised:
+            pumit.Tokenizer.load(self.context, path)
+        self.assertIn("vit.safetensors", str(raised.exception))
+        path = self.folder / "tokenizer.safetensors"
+        self.tokenizer.save(path)
+        same = pumit.Tokenizer.load(self.context, path).encode(self.image, self.spacing)
+        tokens = self.tokenizer.encode(self.image, self.spacing)
+        np.testing.assert_array_equal(same.numpy(), tokens.numpy())
+
+    def test_a_written_parameter_counts(self):
+        before = self.vit.embed(self.scan()).read()
+        weight = self.vit.parameters()["patch_embed.proj.weight"]
+        weight.numpy()[...] *= 2
+        weight.touch()
+        self.assertFalse(np.allclose(self.vit.embed(self.scan()).read(), before))
+
+    def test_training_lowers_the_loss(self):
+        visible = pumit.random_visible(self.context, 1, 48, 0.5, seed=1)
+
+        def loss():
+            return self.vit.mim_loss(self.tokenizer, self.image, self.spacing, visible)
+
+        optimizer = pumit.Optimizer(self.vit, {"weight_decay": 0.0, "clip_norm": 1.0})
+        weight = self.vit.parameters()["blocks.0.attn.q_proj.weight"]
+        self.assertIsNone(weight.grad)
+        first = loss()
+        first.backward()
+        self.assertEqual(weight.grad.shape, weight.shape)
+        self.assertGreater(np.abs(weight.grad.read()).max(), 0)
+        self.vit.zero_grad()
+        self.assertIsNone(weight.grad)
+        values = []
+        for _ in range(10):
+            step = loss()
+            step.backward()
+            values.append(step.item())
+            self.assertGreater(optimizer.step(2e-3), 0)
+        self.assertAlmostEqual(values[0], first.item(), places=6)
+        self.assertLess(values[-1], values[0] - 0.01)
+        self.assertEqual(optimizer.steps, 10)
+
+    def test_classifier(self):
+        classifier = pumit.Classifier(self.vit, {"classes": 3})
+        self.assertEqual(classifier.classes, 3)
+        probabilities = classifier.predict(self.scan())
+        np.testing.assert_allclose(probabilities.numpy(), np.full((1, 3), 1 / 3), rtol=1e-6)
+        logits = classifier.forward(self.image, self.spacing)
+        self.assertEqual(logits.shape, (1, 3))
+        loss = classifier.loss(self.image, self.spacing, [2])
+        self.assertAlmostEqual(loss.item(), math.log(3), places=5)
+        loss.backward()
+        pumit.Optimizer(classifier).step(1e-2)
+        self.assertGreater(classifier.predict(self.scan()).numpy()[0, 2], 0.34)
+        with self.assertRaises(ValueError):
+            classifier.loss(self.image, self.spacing, [0, 1])
+        self.assertEqual(classifier.vit.dim, 24)
+        path = self.folder / "classifier.safetensors"
+        classifier.save(path)
+        loaded = pumit.Classifier.load(self.context, path)
+        np.testing.assert_array_equal(
+            loaded.predict(self.scan()).numpy(), classifier.predict(self.scan()).numpy()
+        )
+        backbone = loaded.vit
+        loaded.close()
+        self.assertEqual(backbone.forward(self.image, self.spacing).shape, (1, 49, 24))
+
+
+class Training(Case):
+    def trainer(self, name, **keys):
+        for i in range(3):
+            write_nifti(self.folder / f"{i}.nii", sample((24, 24, 4), i), (1, 1, 4))
+        images = pumit.Dataset(self.context, [self.folder / f"{i}.nii" for i in range(3)])
+        config = {
+            "recipe": "tokenizer",
+            "output": str(self.folder / name),
+            "tokenizer": TOKENIZER,
+            "train": {"steps": 3, "batch": 1, "tokens": [1, 2, 2], "warmup": 1, **keys},
+        }
+        return pumit.Trainer(self.context, images, config)
+
+    def test_a_run_reports_and_leaves_a_model(self):
+        seen = []
+        trainer = self.trainer("run")
+        self.assertTrue(trainer.run(lambda *step: seen.append(step)))
+        self.assertEqual([step for step, _, _ in seen], [1, 2, 3])
+        self.assertEqual([most for _, most, _ in seen], [3, 3, 3])
+        self.assertIsInstance(seen[0][2], dict)
+        self.assertEqual(trainer.summary()["steps"], 3)
+        self.assertEqual(pumit.Tokenizer.load(self.context, trainer.model_path).codes, 16)
+        lines = (self.folder / "run" / "metrics.jsonl").read_text().splitlines()
+        self.assertEqual(json.loads(lines[0]), seen[0][2])
+
+    def test_a_run_can_be_stopped(self):
+        self.assertFalse(self.trainer("run").run(lambda step, *_: step == 2))
+
+    def test_an_exception_ends_the_run_and_comes_out(self):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            self.trainer("run").run(interrupt)
+
+    def test_figures_of_merit(self):
+        probabilities = [[0.9, 0.1], [0.4, 0.6], [0.35, 0.65], [0.2, 0.8]]
+        scores = pumit.classification_scores(probabilities, [0, 1, 0, 1])
+        self.assertEqual((scores.accuracy, scores.auc), (0.75, 0.75))
+        with self.assertRaises(ValueError):
+            pumit.classification_scores(probabilities, [0, 1])
+        self.assertEqual(pumit.cosine_rate(5, 1.0, 100, 10), 0.5)
+        self.assertEqual(pumit.cosine_rate(110, 1.0, 100, 10, 0.125), 0.125)
+
+
+if __name__ == "__main__":
+    unittest.main()
