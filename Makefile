@@ -52,6 +52,7 @@ RUNNER        := $(BUILD)/tests/check_pumit
 .PHONY: all
 all: $(SHARED) $(STATIC) $(PROGRAMS) $(BUILD)/pumit.pc  ## the library, static and shared, and the programs
 .DEFAULT_GOAL := all
+.SECONDARY:
 
 $(BUILD)/%.o: %.c
 	$(COMPILE) -c $< -o $@
@@ -81,6 +82,16 @@ $(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
 
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
+
+BENCHES := $(BUILD)/bench/kernels $(BUILD)/bench/networks
+
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(filter $(BUILD)/tests/kernel_%.o,$(TEST_OBJECTS)) $(STATIC)
+	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: bench
+bench: deps $(BENCHES)  ## time every kernel and the networks at the paper's size (a few minutes)
+	@$(BUILD)/bench/kernels
+	@$(BUILD)/bench/networks
 
 -include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d)
 
