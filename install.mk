@@ -7,6 +7,8 @@ pkgconfigdir ?= $(libdir)/pkgconfig
 pythondir    ?= $(prefix)/lib/$(if $(filter /usr,$(prefix)),python3,$(shell \
 	$(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])'))/dist-packages
 
+LDCONFIG     ?= ldconfig
+
 LINT_PACKAGES := clang-format shellcheck cppcheck
 
 # ------------------------------------------------------------------------------------------ packages
@@ -42,7 +44,7 @@ install: all  ## copy everything below $(DESTDIR)$(prefix); libdir, includedir, 
 	done
 	@ln -sf libpumit.so.$(VERSION) "$(DESTDIR)$(libdir)/$(SO)"
 	@ln -sf $(SO) "$(DESTDIR)$(libdir)/libpumit.so"
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then $(LDCONFIG); fi
 	@echo "installed to $(DESTDIR)$(prefix)"
 
 .PHONY: uninstall
@@ -52,7 +54,7 @@ uninstall:  ## remove what `make install` with the same folders has put there
 	@rm -f "$(DESTDIR)$(pythondir)"/pumit/__pycache__/*.pyc
 	@for each in $(INSTALL_FOLDERS); do \
 		if [ -d "$(DESTDIR)$$each" ]; then rmdir "$(DESTDIR)$$each"; fi; done
-	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then $(LDCONFIG); fi
 
 # The folders may differ from one call to the next, so the file is made anew when its text would change.
 # Folders below the prefix are written in terms of it, so that pkg-config can move the whole.
@@ -83,9 +85,9 @@ $(CXX_PROGRAMS): $(BUILD)/%: %.cpp $(SHARED)
 -include $(CXX_PROGRAMS:%=%.d)
 
 .PHONY: stage
-stage: all  ## install below $(BUILD)/stage, as the tests of the installed library need it
+stage: all  ## install into $(BUILD)/stage, as the tests of the installed library need it
 	@rm -rf $(BUILD)/stage
-	@$(MAKE) --no-print-directory install DESTDIR=$(abspath $(BUILD))/stage prefix=/usr/local
+	@$(MAKE) --no-print-directory install DESTDIR= prefix=$(abspath $(BUILD))/stage LDCONFIG=:
 
 .PHONY: check
 check: deps  ## install what is missing, build, run every test; the last line is the summary
@@ -93,7 +95,8 @@ check: deps  ## install what is missing, build, run every test; the last line is
 
 # The bindings under test are run with these; a library with sanitizers needs its runtime loaded first.
 CHECK_ENV = PUMIT_BUILD='$(abspath $(BUILD))' PUMIT_SOURCE='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' \
-	PYTHON='$(PYTHON)' $(if $(SANITIZE),PUMIT_PRELOAD="$$($(CC) -print-file-name=libasan.so)")
+	PYTHON='$(PYTHON)' $(if $(SANITIZE),PUMIT_CFLAGS='$(CFLAGS)' \
+	PUMIT_PRELOAD="$$($(CC) -print-file-name=libasan.so)")
 
 .PHONY: check-run
 check-run: $(RUNNER) $(CXX_PROGRAMS) stage
@@ -133,3 +136,6 @@ clean:  ## remove $(BUILD)
 .PHONY: help
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# What the programs share is kept, though only pattern rules name it.
+.SECONDARY: $(COMMON:%.c=$(BUILD)/%.o)
