@@ -73,7 +73,9 @@ static pumit_status conv_backward(pumit__node *node, pumit_tensor *diff_dst)
         PUMIT__TRY(pumit__kernel_conv_backward_data(x->ctx, &args));
         PUMIT__TRY(pumit__accumulate(node->in[0], diff_src));
     }
-    if (!node->in[1]) return PUMIT_OK;
+    if (!node->in[1]) /* all axes but the channels */
+        return node->in[2] ? pumit__accumulate(node->in[2], pumit__sum(diff_dst, 15, 1.0))
+                           : PUMIT_OK;
     pumit_tensor *diff_weights = pumit__grad_buffer(node->in[1]);
     pumit_tensor *diff_bias = node->in[2] ? pumit__grad_buffer(node->in[2]) : NULL;
     if (!diff_weights || (node->in[2] && !diff_bias)) return pumit__last_status();
