@@ -27,10 +27,13 @@ static pumit_status fail_decoding(const job *j, const char *path)
 
 static pumit_status read_header(job *j, const pumit_context *ctx, const char *path)
 {
-    int sampling, colours;
+    int sampling = 0, colours = 0;
     if (tjDecompressHeader3(j->decoder, j->file, (unsigned long)j->file_bytes, &j->width,
                             &j->height, &sampling, &colours) != 0)
         return fail_decoding(j, path);
+    if (j->width < 1 || j->height < 1) /* tables alone are a valid stream */
+        return pumit__fail(PUMIT_ERROR_FORMAT,
+                           "%s: is a damaged or truncated JPEG without an image", path);
     if (colours == TJCS_CMYK || colours == TJCS_YCCK)
         return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: is a CMYK JPEG; save it as RGB", path);
     j->channels = colours == TJCS_GRAY ? 1 : 3;
