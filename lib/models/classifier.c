@@ -130,7 +130,7 @@ pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *clas
 {
     int32_t da;
     PUMIT__REQUIRE(out && classifier && image, "pumit_classifier_forward: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     return pumit__scope_return(out, ctx, mark, logits_of(classifier, image, da));
@@ -166,7 +166,7 @@ pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classif
     int32_t da;
     PUMIT__REQUIRE(out && classifier && image && labels,
                    "pumit_classifier_loss: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
@@ -189,7 +189,7 @@ pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *clas
     PUMIT__TRY(pumit__vit_prepare(&image, spacing, classifier->vit, volume));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
-    pumit_status status = pumit__spacing_anisotropy(&da, spacing);
+    pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
     if (status == PUMIT_OK)
         status =
             pumit__scope_return(out, ctx, mark, pumit__softmax(logits_of(classifier, image, da)));

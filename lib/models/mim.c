@@ -203,7 +203,7 @@ pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokeni
     int32_t da;
     PUMIT__REQUIRE(out && vit && tokenizer && image && visible,
                    "pumit_vit_mim_loss: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     PUMIT__TRY(check_pair(vit, tokenizer));
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
@@ -225,7 +225,7 @@ pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
     int32_t da;
     int64_t grid[3];
     PUMIT__REQUIRE(out && vit && image && visible, "pumit_vit_predict: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     *out = NULL;
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);

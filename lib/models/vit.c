@@ -222,7 +222,7 @@ pumit_status pumit_vit_grid(int64_t grid[3], const pumit_vit *vit, const int64_t
 {
     int32_t da;
     PUMIT__REQUIRE(grid && vit && size, "pumit_vit_grid: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     for (int32_t i = 0; i < 3; i++) {
         grid[i] = size[i] / (i == 0 ? patch_depth(vit, da) : vit->patch[i]);
         if (grid[i] < 1)
@@ -343,7 +343,7 @@ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
 {
     int32_t da;
     PUMIT__REQUIRE(out && vit && image, "pumit_vit_forward: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     const int64_t mark = pumit__scope_begin(vit->module.ctx);
     pumit_tensor *x = pumit__vit_normalize(vit, image, da);
     return pumit__scope_return(out, vit->module.ctx, mark, pumit__vit_hidden(vit, x, da));

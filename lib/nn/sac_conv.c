@@ -100,12 +100,6 @@ pumit__feature pumit__sac_forward(pumit__sac *sac, pumit__feature f)
     return sac->transposed ? convolve_transposed(sac, f) : convolve(sac, f);
 }
 
-pumit_status pumit__spacing_anisotropy(int32_t *da, const double spacing[3])
-{
-    PUMIT__REQUIRE(spacing, "the spacing is NULL");
-    return pumit_degree_of_anisotropy(da, spacing);
-}
-
 /* ---------------------------------------------------------------------------------- the public layer */
 
 struct pumit_sac_conv {
@@ -197,7 +191,7 @@ pumit_status pumit_sac_conv_forward(pumit_tensor **out, double out_spacing[3], i
 {
     int32_t da, after;
     PUMIT__REQUIRE(out && conv && src, "pumit_sac_conv_forward: an argument is NULL");
-    PUMIT__TRY(pumit__spacing_anisotropy(&da, image_spacing));
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, image_spacing));
     PUMIT__TRY(pumit_sac_conv_forward_da(out, &after, conv, src, da, down));
     if (out_down) *out_down = after;
     if (!out_spacing) return PUMIT_OK;

@@ -39,7 +39,4 @@ void pumit__sac_destroy(pumit__sac *sac);
 /* x is NULL in the result if something failed. */
 pumit__feature pumit__sac_forward(pumit__sac *sac, pumit__feature f);
 
-/* The degree of anisotropy of a spacing, checked. */
-pumit_status pumit__spacing_anisotropy(int32_t *da, const double spacing[3]);
-
 #endif
