@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/tensor/context.h"
 
-#include "kernels/backends.h"
-
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,33 +8,14 @@
 
 #define DEFAULT_VOXEL_LIMIT (INT64_C(1) << 31)
 
-/* What a device name stands for: backends in the order they are asked. */
-typedef struct {
-    const char *name;
+static pumit_status open_backends(pumit_context *ctx, const char *device)
+{
     const pumit_backend *order[PUMIT__MOST_BACKENDS];
-} device_entry;
-
-static const device_entry device_table[] = {
-    {"cpu", {&pumit__cpu, &pumit__reference}},
-    {"reference", {&pumit__reference}},
-    {"reference64", {&pumit__reference64}},
-};
-
-static const device_entry *find_device(const char *name)
-{
-    for (int64_t i = 0; i < PUMIT__COUNT(device_table); i++)
-        if (strcmp(device_table[i].name, name) == 0) return &device_table[i];
-    pumit__fail(PUMIT_ERROR_NOT_FOUND, "no device '%s': there are cpu, reference, reference64",
-                name);
-    return NULL;
-}
-
-static pumit_status open_backends(pumit_context *ctx, const device_entry *entry)
-{
-    for (int32_t i = 0; i < PUMIT__MOST_BACKENDS && entry->order[i]; i++) {
-        const pumit_backend *backend = entry->order[i];
-        PUMIT__TRY(backend->open(&ctx->devices[i], 0, ctx->threads));
-        ctx->backends[i] = backend;
+    int32_t count;
+    PUMIT__TRY(pumit__registry_find(order, &count, device));
+    for (int32_t i = 0; i < count; i++) {
+        PUMIT__TRY(order[i]->open(&ctx->devices[i], 0, ctx->threads));
+        ctx->backends[i] = order[i];
         ctx->backend_count = i + 1;
     }
     ctx->real = ctx->backends[0]->real_dtype;
@@ -56,8 +35,7 @@ static pumit_status configure(pumit_context *ctx, const pumit_config *options)
                    (long long)threads);
     PUMIT__REQUIRE(ctx->voxel_limit > 0, "limits.voxels must be positive");
     ctx->threads = (int32_t)threads;
-    const device_entry *entry = find_device(device);
-    return entry ? open_backends(ctx, entry) : PUMIT_ERROR_NOT_FOUND;
+    return open_backends(ctx, device);
 }
 
 pumit_status pumit_context_create(pumit_context **out, const pumit_config *options)

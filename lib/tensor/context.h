@@ -3,12 +3,9 @@
 #ifndef PUMIT_LIB_TENSOR_CONTEXT_H
 #define PUMIT_LIB_TENSOR_CONTEXT_H
 
-#include "lib/base/base.h"
+#include "lib/tensor/registry.h"
 
-#include <pumit/backend.h>
-
-#define PUMIT__MOST_BACKENDS 4
-#define PUMIT__SIZE_CLASSES  256
+#define PUMIT__SIZE_CLASSES 256
 
 /* A block of device memory with its reference count; cached by size class when nobody uses it. */
 typedef struct pumit__storage {
