@@ -59,7 +59,8 @@ typedef struct {
     int64_t count;
     double *values; /* at the start; each is a float, so that all backends see the same */
     void *bytes;
-    double unit; /* perturbations are relative to max(|x|, unit): 1 for logits */
+    double unit;  /* perturbations are relative to max(|x|, unit): 1 for logits */
+    double floor; /* absolute error, in units of FLT_EPSILON, that any sound formula may make */
 } kernel_array;
 
 #define KERNEL_ARRAYS 12
@@ -76,8 +77,9 @@ typedef struct {
     int sparse;   /* outputs may be mostly zero, or mostly unchanged */
     int local;    /* each output depends on the inputs of its own index alone */
     double terms; /* how many products are summed up in one output */
-    double floor; /* absolute error, in units of FLT_EPSILON, that any sound formula may make */
+    double floor; /* as the arrays' own, for all of them */
     double flops;
+    int64_t unread; /* elements of inputs that are not touched */
 } kernel_case;
 
 typedef struct {
@@ -107,11 +109,16 @@ void kernel_case_free(kernel_case *c);
 int kernel_case_compare(const kernel_case *c, const pumit_backend *backend, void *device,
                         char *message, size_t size);
 
-/* Median seconds of one call, from as many calls as fit into `budget` seconds; < 0 if declined. */
-double kernel_case_time(const kernel_case *c, const pumit_backend *backend, void *device,
-                        double budget);
+/* Seconds of one call, from as many calls as fit into `budget` seconds; < 0 if declined. The best tells
+ * more than the median where other work shares the cores. */
+typedef struct {
+    double median, best;
+} kernel_time;
 
-/* Bytes of all arrays of `c`, as the real type of `backend`. */
+kernel_time kernel_case_time(const kernel_case *c, const pumit_backend *backend, void *device,
+                             double budget);
+
+/* Bytes that one call of `c` reads and writes, in the real type of `backend`. */
 double kernel_case_bytes(const kernel_case *c, const pumit_backend *backend);
 
 /* ------------------------------------------------------------------------------ for generators */

@@ -232,7 +232,7 @@ void case_reduce_sum(kernel_case *c)
     for (int32_t i = 0; i < args->ndim; i++) {
         if (kept[i] != args->shape[i]) args->dst_stride[i] = 0;
     }
-    args->alpha = maybe(c) ? 1 : (float)(1 + random_uniform(c));
+    args->alpha = c->large || maybe(c) ? 1 : (float)(1 + random_uniform(c));
     args->accumulate = maybe(c);
     add_array(c, AT(reduce, src), SRC, src, c->fill);
     add_array(c, AT(reduce, dst), args->accumulate ? ADD : DST, dst, FILL_NORMAL);

@@ -179,6 +179,7 @@ void case_gather_rows(kernel_case *c)
     const pumit_rows_args *args = &c->args.rows;
     add_array(c, AT(rows, src), SRC, args->n * args->length * args->channels, c->fill);
     add_array(c, AT(rows, dst), DST, args->n * args->count * args->channels, c->fill);
+    c->unread = args->n * (args->length - args->count) * args->channels;
     c->local = 1;
 }
 
@@ -189,6 +190,7 @@ void case_scatter_rows(kernel_case *c)
     args->accumulate = maybe(c);
     add_array(c, AT(rows, src), SRC, args->n * args->count * args->channels, c->fill);
     add_array(c, AT(rows, dst), ADD, args->n * args->length * args->channels, FILL_NORMAL);
+    c->unread = 2 * args->n * (args->length - args->count) * args->channels;
     c->local = 1;
     c->sparse |= 2 * args->count < args->length || (args->accumulate && c->fill == FILL_SMALL);
 }

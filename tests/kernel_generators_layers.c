@@ -50,7 +50,7 @@ void case_matmul(kernel_case *c)
     if (maybe(c)) add_array(c, AT(matmul, bias), SRC, args->n, FILL_NORMAL);
     add_array(c, AT(matmul, c), args->beta == 0 ? DST : ADD, out, FILL_NORMAL);
     c->terms = (double)args->k;
-    c->sparse |= c->fill == FILL_MIXED && args->k == 1;
+    c->sparse |= (c->fill == FILL_MIXED && args->k == 1) || args->ldc > 2 * args->n;
     c->flops = 2.0 * (double)(args->batch * args->m * args->n) * (double)args->k;
     describe(c,
              "batch %lld m %lld n %lld k %lld, ld %lld %lld %lld, trans %d %d, alpha %g beta %g%s",
@@ -60,6 +60,17 @@ void case_matmul(kernel_case *c)
 }
 
 /* ------------------------------------------------------------------------------- normalisation */
+
+/* Statistics are floats: a mean that is half an epsilon off shifts a whole row, by as much times rstd. */
+static void allow_for_mean(kernel_case *c, int forward)
+{
+    run_on_values(c, forward);
+    kernel_array *dst = &c->arrays[3];
+    dst->floor = largest(dst + 1) * largest(dst + 2) * largest(&c->arrays[1]);
+    for (int k = 0; k < 3; k++) {
+        for (int64_t i = 0; i < dst[k].count; i++) dst[k].values[i] = (double)NAN;
+    }
+}
 
 static void layer_norm_arrays(kernel_case *c)
 {
@@ -82,6 +93,7 @@ static void layer_norm_arrays(kernel_case *c)
 void case_layer_norm_forward(kernel_case *c)
 {
     layer_norm_arrays(c);
+    allow_for_mean(c, KERNEL_layer_norm_forward);
 }
 
 /* After the forward arrays: mean and rstd become inputs, dst makes room for diff_src. g - mean(g) is 0 to
@@ -101,7 +113,7 @@ static void turn_backward(kernel_case *c, int forward, size_t diff_dst, size_t d
         add_array(c, diff_weight, ADD, channels, FILL_NORMAL);
         if (!maybe(c)) add_array(c, diff_bias, ADD, channels, FILL_NORMAL);
     }
-    c->floor = 2 * largest(diff) * largest(&c->arrays[1]) * fmin(largest(&c->arrays[5]), 320);
+    c->floor = 4 * largest(diff) * largest(&c->arrays[1]) * fmin(largest(&c->arrays[5]), 320);
     c->sparse |= c->terms == 1 || c->fill == FILL_EQUAL;
     if (!wants_src) dst->slot_count = 0; /* stays NULL */
 }
@@ -139,6 +151,7 @@ static void group_norm_arrays(kernel_case *c)
 void case_group_norm_forward(kernel_case *c)
 {
     group_norm_arrays(c);
+    allow_for_mean(c, KERNEL_group_norm_forward);
 }
 
 void case_group_norm_backward(kernel_case *c)

@@ -66,14 +66,19 @@ static kernel_array *array_at(kernel_case *c, size_t slot)
     return NULL;
 }
 
-static pumit_status run(kernel_case *c, int kernel)
+static pumit_status run_on(kernel_case *c, int kernel, void *device)
 {
     kernel_args args = c->args;
     for (int i = 0; i < c->count; i++) {
         set_pointer(&args, &c->arrays[i],
                     c->arrays[i].dtype ? c->arrays[i].bytes : c->arrays[i].values);
     }
-    return kernel_entries[kernel].call(&pumit__reference64, NULL, &args);
+    return kernel_entries[kernel].call(&pumit__reference64, device, &args);
+}
+
+static pumit_status run(kernel_case *c, int kernel)
+{
+    return run_on(c, kernel, NULL);
 }
 
 /* <dst, R> with R the gradient that the backward kernel is given. */
@@ -203,6 +208,34 @@ START_TEST(scatter_is_adjoint_of_gather)
         free(sy);
         kernel_case_free(&c);
     }
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- threads */
+
+/* Large enough that a second thread is really used. */
+START_TEST(threads_change_no_bit)
+{
+    static const int kernels[] = {KERNEL_reduce_sum,          KERNEL_matmul,
+                                  KERNEL_layer_norm_backward, KERNEL_group_norm_backward,
+                                  KERNEL_softmax_forward,     KERNEL_attention_forward,
+                                  KERNEL_attention_backward,  KERNEL_resample_backward,
+                                  KERNEL_scatter_rows,        KERNEL_sum_squares};
+    kernel_case c[2];
+    for (int t = 0; t < 2; t++) {
+        void *device;
+        ck_assert_int_eq(pumit__reference64.open(&device, 0, t == 0 ? 1 : 3), PUMIT_OK);
+        kernel_case_make(&c[t], kernels[_i], 0, 17, 1);
+        ck_assert_int_eq(run_on(&c[t], kernels[_i], device), PUMIT_OK);
+        pumit__reference64.close(device);
+    }
+    for (int i = 0; i < c[0].count; i++) {
+        const kernel_array *a = &c[0].arrays[i], *b = &c[1].arrays[i];
+        if (a->dtype) continue;
+        ck_assert(memcmp(a->values, b->values, (size_t)a->count * sizeof *a->values) == 0);
+    }
+    kernel_case_free(&c[0]);
+    kernel_case_free(&c[1]);
 }
 END_TEST
 
@@ -367,6 +400,10 @@ Suite *suite_reference(void)
     tcase_add_test(gradients, rope_inverse_undoes_rope);
     tcase_add_test(gradients, scatter_is_adjoint_of_gather);
     suite_add_tcase(suite, gradients);
+    TCase *threads = tcase_create("threads");
+    tcase_set_timeout(threads, 120);
+    tcase_add_loop_test(threads, threads_change_no_bit, 0, 10);
+    suite_add_tcase(suite, threads);
     TCase *values = tcase_create("values");
     tcase_add_loop_test(values, sixteen_bit_floats_survive_a_round_trip, 0, 2);
     tcase_add_test(values, floats_round_to_nearest_even_once);

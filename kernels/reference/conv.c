@@ -55,19 +55,6 @@ static int source_of(int64_t *src, const pumit_conv_args *args, const int64_t *d
     return 1;
 }
 
-/* The destination point that sees source point `src` through `tap`; 0 if there is none. */
-static int destination_of(int64_t *dst, const pumit_conv_args *args, const int64_t *src,
-                          const int64_t *tap)
-{
-    for (int i = 0; i < 3; i++) {
-        const int64_t start = src[i] + args->padding[i] - tap[i];
-        if (start < 0 || start % args->stride[i] != 0) return 0;
-        dst[i] = start / args->stride[i];
-        if (dst[i] >= args->dst_size[i]) return 0;
-    }
-    return 1;
-}
-
 static void convolve_point(const pumit_conv_args *args, int64_t point)
 {
     const int64_t taps = volume(args->kernel), I = args->in_channels, O = args->out_channels;
@@ -101,6 +88,36 @@ pumit_status NAME(conv_forward)(void *device, const pumit_conv_args *args)
     return PUMIT_OK;
 }
 
+/* The taps of a kernel through which some destination points see one source point. */
+typedef struct {
+    int64_t first[3], count[3]; /* on each axis, in steps of the stride */
+} seeing_taps;
+
+static seeing_taps taps_seeing(const pumit_conv_args *args, const int64_t *src)
+{
+    seeing_taps s;
+    for (int i = 0; i < 3; i++) {
+        const int64_t stride = args->stride[i];
+        s.first[i] = (src[i] + args->padding[i]) % stride;
+        s.count[i] = at_least(args->kernel[i] - s.first[i] + stride - 1, 0) / stride;
+    }
+    return s;
+}
+
+/* Number `t` of these taps, and the destination point beyond it; 0 if that lies outside. */
+static int destination_of(int64_t *tap, int64_t *dst, const pumit_conv_args *args,
+                          const seeing_taps *s, const int64_t *src, int64_t t)
+{
+    unravel(tap, t, s->count);
+    for (int i = 0; i < 3; i++) {
+        tap[i] = s->first[i] + tap[i] * args->stride[i];
+        const int64_t start = src[i] + args->padding[i] - tap[i];
+        dst[i] = start / args->stride[i];
+        if (start < 0 || dst[i] >= args->dst_size[i]) return 0;
+    }
+    return 1;
+}
+
 static void transpose_point(const pumit_conv_args *args, int64_t point)
 {
     const int64_t taps = volume(args->kernel), I = args->in_channels, O = args->out_channels;
@@ -109,15 +126,16 @@ static void transpose_point(const pumit_conv_args *args, int64_t point)
     real *diff_src = (real *)args->diff_src + point * I;
     int64_t at[3], tap[3], to[3];
     unravel(at, point, args->src_size);
+    const seeing_taps seeing = taps_seeing(args, at);
     for (int64_t i0 = 0; i0 < I; i0 += BLOCK) {
         const int64_t count = at_most(I - i0, BLOCK);
         double sum[BLOCK] = {0};
-        for (int64_t t = 0; t < taps; t++) {
-            unravel(tap, t, args->kernel);
-            if (!destination_of(to, args, at, tap)) continue;
+        for (int64_t t = 0; t < volume(seeing.count); t++) {
+            if (!destination_of(tap, to, args, &seeing, at, t)) continue;
             const real *diff = diff_dst + place(n, to, args->dst_size) * O;
+            const real *first = weights + place(0, tap, args->kernel) * I + i0;
             for (int64_t o = 0; o < O; o++) {
-                const real *row = weights + (o * taps + t) * I + i0;
+                const real *row = first + o * taps * I;
                 for (int64_t i = 0; i < count; i++) sum[i] += (double)diff[o] * row[i];
             }
         }
