@@ -11,8 +11,6 @@
 
 #define CASES 70 /* of each kernel and backend: a multiple of the fills */
 
-extern const pumit_backend pumit__cpu __attribute__((weak));
-
 static const pumit_backend *const backends[] = {&pumit__reference, &pumit__cpu};
 
 #define BACKEND_COUNT ((int)(sizeof backends / sizeof backends[0]))
@@ -34,7 +32,6 @@ START_TEST(kernel_matches_oracle)
 {
     const int kernel = _i % KERNEL_COUNT;
     const pumit_backend *backend = backends[_i / KERNEL_COUNT];
-    if (backend == NULL) return; /* not built in */
     void *device;
     char message[1024];
     int declined = 0, failed = 0;
