@@ -2,17 +2,17 @@
 /*
  * Convolutions as matrix products. With channels last a row of the weights (taps x in_channels) times a row of
  * gathered source values is one output, and what is gathered comes in runs of kernel width x channels.
- * Used where kernel == stride (pointwise, patches, and the transposed convolutions made of them), and for the
- * gradient by weights; overlapping kernels go through oneDNN.
+ * Used where kernel == stride (pointwise, patches, and the transposed convolutions made of them); overlapping
+ * kernels go through oneDNN, but for the gradient by weights (conv_weights.c).
  */
 #include "kernels/cpu/conv.h"
 
 #include <string.h>
 
-/** Floats of gathered columns at a time. */
+/** Floats of gathered columns at a time: large, because each block reads all weights. */
 #define BLOCK_FLOATS ((int64_t)1 << 24)
 
-pumit__conv_shape pumit__cpu_conv_shape(const pumit_conv_args *args)
+pumit__conv_shape pumit__conv_shape_of(const pumit_conv_args *args)
 {
     pumit__conv_shape shape = {.taps = 1, .rows = args->n, .patches = 1};
     for (int d = 0; d < 3; d++) {
@@ -41,49 +41,64 @@ static origin row_origin(const pumit_conv_args *p, int64_t row)
     return o;
 }
 
-/** Offset in src of the run at kernel depth kd, height kh; -1 when it lies outside. */
-static int64_t run_offset(const pumit_conv_args *p, const origin *o, int64_t kd, int64_t kh)
+/** Offset in src of the line at kernel depth kd, height kh; -1 when it lies outside. */
+static int64_t line_offset(const pumit_conv_args *p, const origin *o, int64_t kd, int64_t kh)
 {
     const int64_t d = o->at[0] + kd, h = o->at[1] + kh;
     if (d < 0 || d >= p->src_size[0] || h < 0 || h >= p->src_size[1]) return -1;
     return ((o->n * p->src_size[0] + d) * p->src_size[1] + h) * p->src_size[2] * p->in_channels;
 }
 
-static void gather_row(const pumit_conv_args *p, const float *src, int64_t row, float *columns)
+static int64_t clamp(int64_t x, int64_t low, int64_t high)
 {
-    const origin o = row_origin(p, row);
-    const int64_t channels = p->in_channels, width = p->kernel[2], run = width * channels;
-    const int64_t left = o.at[2] < 0 ? -o.at[2] : 0; /* taps outside on the left */
-    const int64_t end = p->src_size[2] - o.at[2] < width ? p->src_size[2] - o.at[2] : width;
-    for (int64_t kd = 0; kd < p->kernel[0]; kd++) {
-        for (int64_t kh = 0; kh < p->kernel[1]; kh++, columns += run) {
-            const int64_t at = run_offset(p, &o, kd, kh);
-            const int64_t begin = at < 0 || left > end ? end : left;
-            if (at < 0 || begin >= end) {
-                memset(columns, 0, (size_t)run * sizeof *columns);
-                continue;
-            }
-            memset(columns, 0, (size_t)(begin * channels) * sizeof *columns);
-            memcpy(columns + begin * channels, src + at + (o.at[2] + begin) * channels,
-                   (size_t)((end - begin) * channels) * sizeof *columns);
-            memset(columns + end * channels, 0,
-                   (size_t)((width - end) * channels) * sizeof *columns);
-        }
+    return x < low ? low : x > high ? high : x;
+}
+
+/** One run: taps w0 .. w1 of the kernel's line (kd, kh). */
+static void gather_run(const pumit_conv_args *p, const float *src, const origin *o, int64_t kd,
+                       int64_t kh, int64_t w0, int64_t w1, float *run)
+{
+    const int64_t channels = p->in_channels, line = line_offset(p, o, kd, kh);
+    const int64_t begin = line < 0 ? w1 : clamp(-o->at[2], w0, w1);
+    const int64_t end = line < 0 ? w1 : clamp(p->src_size[2] - o->at[2], begin, w1);
+    if (begin > w0) memset(run, 0, (size_t)((begin - w0) * channels) * sizeof *run);
+    if (end > begin)
+        memcpy(run + (begin - w0) * channels, src + line + (o->at[2] + begin) * channels,
+               (size_t)((end - begin) * channels) * sizeof *run);
+    if (w1 > end)
+        memset(run + (end - w0) * channels, 0, (size_t)((w1 - end) * channels) * sizeof *run);
+}
+
+void pumit__conv_gather_lines(const pumit_conv_args *args, const float *src,
+                              const pumit__conv_part *part, float *columns)
+{
+    const int64_t run = (part->tap_end - part->tap) * args->in_channels;
+    for (int64_t r = part->row; r < part->row_end; r++) {
+        const origin o = row_origin(args, r);
+        for (int64_t l = part->line; l < part->line_end; l++, columns += run)
+            gather_run(args, src, &o, l / args->kernel[1], l % args->kernel[1], part->tap,
+                       part->tap_end, columns);
     }
 }
 
-void pumit__cpu_conv_gather(const pumit_conv_args *args, const float *src, int64_t first,
-                            int64_t count, float *columns)
+void pumit__conv_gather(const pumit_conv_args *args, const float *src, int64_t first, int64_t count,
+                        float *columns)
 {
-    const int64_t width = pumit__cpu_conv_shape(args).columns;
+    const int64_t width = pumit__conv_shape_of(args).columns;
 #pragma omp parallel for schedule(static) if (count * width >= PUMIT__CPU_SERIAL)
-    for (int64_t r = 0; r < count; r++) gather_row(args, src, first + r, columns + r * width);
+    for (int64_t r = 0; r < count; r++) {
+        const pumit__conv_part part = {.row = first + r,
+                                       .row_end = first + r + 1,
+                                       .line_end = args->kernel[0] * args->kernel[1],
+                                       .tap_end = args->kernel[2]};
+        pumit__conv_gather_lines(args, src, &part, columns + r * width);
+    }
 }
 
-void pumit__cpu_conv_scatter(const pumit_conv_args *args, const float *columns, int64_t first,
-                             int64_t count, float *diff_src)
+void pumit__conv_scatter(const pumit_conv_args *args, const float *columns, int64_t first,
+                         int64_t count, float *diff_src)
 {
-    const int64_t width = pumit__cpu_conv_shape(args).columns;
+    const int64_t width = pumit__conv_shape_of(args).columns;
     const int64_t run = args->kernel[2] * args->in_channels;
 #pragma omp parallel for schedule(static) if (count * width >= PUMIT__CPU_SERIAL)
     for (int64_t r = 0; r < count; r++) {
@@ -91,65 +106,65 @@ void pumit__cpu_conv_scatter(const pumit_conv_args *args, const float *columns, 
         const float *from = columns + r * width;
         for (int64_t kd = 0; kd < args->kernel[0]; kd++)
             for (int64_t kh = 0; kh < args->kernel[1]; kh++, from += run)
-                memcpy(diff_src + run_offset(args, &o, kd, kh) + o.at[2] * args->in_channels, from,
+                memcpy(diff_src + line_offset(args, &o, kd, kh) + o.at[2] * args->in_channels, from,
                        (size_t)run * sizeof *from);
     }
 }
 
-static int64_t block_rows(const pumit__conv_shape *shape)
+int64_t pumit__conv_block_rows(const pumit__conv_shape *shape)
 {
     const int64_t rows = BLOCK_FLOATS / shape->columns;
     return rows < 1 ? 1 : rows < shape->rows ? rows : shape->rows;
 }
 
-/** Columns of one block: src itself for pointwise kernels, else gathered into `buffer`. */
-static const float *block_columns(const pumit_conv_args *args, const pumit__conv_shape *shape,
-                                  int64_t first, int64_t count, float *buffer)
+const float *pumit__conv_block_columns(const pumit_conv_args *args, const pumit__conv_shape *shape,
+                                       int64_t first, int64_t count, float *buffer)
 {
     if (shape->pointwise) return (const float *)args->src + first * args->in_channels;
-    pumit__cpu_conv_gather(args, args->src, first, count, buffer);
+    pumit__conv_gather(args, args->src, first, count, buffer);
     return buffer;
 }
 
-static int empty(const pumit_conv_args *args, const pumit__conv_shape *shape)
+int pumit__conv_empty(const pumit_conv_args *args, const pumit__conv_shape *shape)
 {
     return shape->rows <= 0 || shape->columns <= 0 || args->out_channels <= 0;
 }
 
-/** A block's buffer, or NULL with *failed set; pointwise kernels need none. */
-static float *block_buffer(pumit__cpu_device *device, const pumit__conv_shape *shape, int *failed)
+float *pumit__conv_block_buffer(pumit__cpu_device *device, const pumit__conv_shape *shape,
+                                int *failed)
 {
     if (shape->pointwise) return NULL;
-    float *buffer =
-        pumit__cpu_scratch(device, block_rows(shape) * shape->columns * (int64_t)sizeof *buffer);
+    float *buffer = pumit__cpu_scratch(device, pumit__conv_block_rows(shape) * shape->columns *
+                                                   (int64_t)sizeof *buffer);
     *failed = !buffer;
     return buffer;
 }
 
 pumit_status pumit__cpu_conv_forward(pumit__cpu_device *device, const pumit_conv_args *args)
 {
-    const pumit__conv_shape shape = pumit__cpu_conv_shape(args);
-    if (empty(args, &shape)) return PUMIT_DECLINED;
+    const pumit__conv_shape shape = pumit__conv_shape_of(args);
+    if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
     if (!shape.patches) return pumit__cpu_dnnl_forward(device, args);
     int failed = 0;
-    float *buffer = block_buffer(device, &shape, &failed);
+    float *buffer = pumit__conv_block_buffer(device, &shape, &failed);
     pumit_status status = failed ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_OK;
-    const int64_t step = block_rows(&shape), outs = args->out_channels;
+    const int64_t step = pumit__conv_block_rows(&shape), outs = args->out_channels;
     for (int64_t r = 0; r < shape.rows && status == PUMIT_OK; r += step) {
         const int64_t count = shape.rows - r < step ? shape.rows - r : step;
-        const pumit_matmul_args product = {.a = block_columns(args, &shape, r, count, buffer),
-                                           .b = args->weights,
-                                           .bias = args->bias,
-                                           .c = (float *)args->dst + r * outs,
-                                           .batch = 1,
-                                           .m = count,
-                                           .n = outs,
-                                           .k = shape.columns,
-                                           .lda = shape.columns,
-                                           .ldb = shape.columns,
-                                           .ldc = outs,
-                                           .alpha = 1,
-                                           .trans_b = 1};
+        const pumit_matmul_args product = {
+            .a = pumit__conv_block_columns(args, &shape, r, count, buffer),
+            .b = args->weights,
+            .bias = args->bias,
+            .c = (float *)args->dst + r * outs,
+            .batch = 1,
+            .m = count,
+            .n = outs,
+            .k = shape.columns,
+            .lda = shape.columns,
+            .ldb = shape.columns,
+            .ldc = outs,
+            .alpha = 1,
+            .trans_b = 1};
         status = pumit__cpu_matmul(device, &product);
     }
     return status;
@@ -157,14 +172,14 @@ pumit_status pumit__cpu_conv_forward(pumit__cpu_device *device, const pumit_conv
 
 pumit_status pumit__cpu_conv_backward_data(pumit__cpu_device *device, const pumit_conv_args *args)
 {
-    const pumit__conv_shape shape = pumit__cpu_conv_shape(args);
-    if (empty(args, &shape)) return PUMIT_DECLINED;
+    const pumit__conv_shape shape = pumit__conv_shape_of(args);
+    if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
     if (!shape.patches) return pumit__cpu_dnnl_backward_data(device, args);
     int failed = 0;
-    float *buffer = block_buffer(device, &shape, &failed);
+    float *buffer = pumit__conv_block_buffer(device, &shape, &failed);
     if (failed) return PUMIT_ERROR_OUT_OF_MEMORY;
     pumit_status status = PUMIT_OK;
-    const int64_t step = block_rows(&shape), outs = args->out_channels;
+    const int64_t step = pumit__conv_block_rows(&shape), outs = args->out_channels;
     const int64_t sources =
         args->n * args->src_size[0] * args->src_size[1] * args->src_size[2] * args->in_channels;
     if (sources != shape.rows * shape.columns) /* positions that no kernel reaches */
@@ -176,40 +191,7 @@ pumit_status pumit__cpu_conv_backward_data(pumit__cpu_device *device, const pumi
                                   (const float *)args->diff_dst + r * outs, outs, args->weights,
                                   shape.columns, 0, columns, shape.columns);
         if (buffer && status == PUMIT_OK)
-            pumit__cpu_conv_scatter(args, columns, r, count, args->diff_src);
+            pumit__conv_scatter(args, columns, r, count, args->diff_src);
     }
-    return status;
-}
-
-static pumit_status diff_bias(pumit__cpu_device *device, const pumit_conv_args *args, int64_t rows)
-{
-    const pumit_reduce_args sum = {.src = args->diff_dst,
-                                   .dst = args->diff_bias,
-                                   .alpha = 1,
-                                   .ndim = 2,
-                                   .accumulate = 1,
-                                   .shape = {rows, args->out_channels},
-                                   .src_stride = {args->out_channels, 1},
-                                   .dst_stride = {0, 1}};
-    return pumit__cpu_chosen()->reduce_sum(device, &sum);
-}
-
-pumit_status pumit__cpu_conv_backward_weights(pumit__cpu_device *device,
-                                              const pumit_conv_args *args)
-{
-    const pumit__conv_shape shape = pumit__cpu_conv_shape(args);
-    if (empty(args, &shape)) return PUMIT_DECLINED;
-    int failed = 0;
-    float *buffer = block_buffer(device, &shape, &failed);
-    pumit_status status = failed ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_OK;
-    const int64_t step = block_rows(&shape), outs = args->out_channels;
-    for (int64_t r = 0; r < shape.rows && status == PUMIT_OK; r += step) {
-        const int64_t count = shape.rows - r < step ? shape.rows - r : step;
-        const float *columns = block_columns(args, &shape, r, count, buffer);
-        status = pumit__cpu_sgemm(1, 0, outs, shape.columns, count, 1,
-                                  (const float *)args->diff_dst + r * outs, outs, columns,
-                                  shape.columns, 1, args->diff_weights, shape.columns);
-    }
-    if (status == PUMIT_OK && args->diff_bias) status = diff_bias(device, args, shape.rows);
     return status;
 }

@@ -14,15 +14,38 @@ typedef struct {
     int patches;     /* kernel == stride, no padding: every src position is used at most once */
 } pumit__conv_shape;
 
-pumit__conv_shape pumit__cpu_conv_shape(const pumit_conv_args *args);
+pumit__conv_shape pumit__conv_shape_of(const pumit_conv_args *args);
+
+/** Part of the column matrix: dst rows, lines (kernel depth x height) and taps along the width. */
+typedef struct {
+    int64_t row, row_end, line, line_end, tap, tap_end;
+} pumit__conv_part;
+
+/** columns (rows, lines, taps, in_channels) of a part; zeros outside src. On the calling thread. */
+void pumit__conv_gather_lines(const pumit_conv_args *args, const float *src,
+                              const pumit__conv_part *part, float *columns);
 
 /** columns (count, taps, in_channels) of the dst rows first .. first + count; zeros outside src. */
-void pumit__cpu_conv_gather(const pumit_conv_args *args, const float *src, int64_t first,
-                            int64_t count, float *columns);
+void pumit__conv_gather(const pumit_conv_args *args, const float *src, int64_t first, int64_t count,
+                        float *columns);
 
 /** The reverse for patches: rows of `columns` to their places in diff_src. */
-void pumit__cpu_conv_scatter(const pumit_conv_args *args, const float *columns, int64_t first,
-                             int64_t count, float *diff_src);
+void pumit__conv_scatter(const pumit_conv_args *args, const float *columns, int64_t first,
+                         int64_t count, float *diff_src);
+
+/** Nothing to compute in some sense that is best left to the reference. */
+int pumit__conv_empty(const pumit_conv_args *args, const pumit__conv_shape *shape);
+
+/** How many rows are gathered at a time when all columns are. */
+int64_t pumit__conv_block_rows(const pumit__conv_shape *shape);
+
+/** Scratch for these, or NULL with *failed set; pointwise kernels need none. */
+float *pumit__conv_block_buffer(pumit__cpu_device *device, const pumit__conv_shape *shape,
+                                int *failed);
+
+/** Columns of one block: src itself for pointwise kernels, else gathered into `buffer`. */
+const float *pumit__conv_block_columns(const pumit_conv_args *args, const pumit__conv_shape *shape,
+                                       int64_t first, int64_t count, float *buffer);
 
 /** The two through oneDNN, for kernels that overlap. */
 pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args);

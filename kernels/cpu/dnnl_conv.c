@@ -328,16 +328,11 @@ static dnnl_status_t execute(conv_entry *entry, const pumit__cpu_dnnl *dnnl,
     return dnnl_primitive_execute(entry->primitive, dnnl->stream, entry->key.bias ? 5 : 4, exec);
 }
 
-static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args, int backward)
+/** Runs the primitive with `scratch` for the reordered weights and the working memory. */
+static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args, conv_entry *entry,
+                        char *scratch)
 {
-    pumit__cpu_dnnl *dnnl = open_dnnl(device);
-    if (!dnnl) return PUMIT_DECLINED;
-    const conv_key key = make_key(args, backward);
-    conv_entry *entry = find_entry(dnnl, &key);
-    if (!entry) return PUMIT_DECLINED;
-    char *scratch = pumit__cpu_scratch(
-        device, (int64_t)(padded(entry->weights_bytes) + padded(entry->scratch_bytes)));
-    if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
+    const pumit__cpu_dnnl *dnnl = device->dnnl;
     dnnl_status_t status = place_weights(entry, dnnl, scratch, args->weights);
     if (status == dnnl_success) status = execute(entry, dnnl, args);
     if (status == dnnl_success) status = dnnl_stream_wait(dnnl->stream);
@@ -345,12 +340,80 @@ static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args, 
     return status == dnnl_out_of_memory ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_BACKEND;
 }
 
-pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args)
+/** The entry for these arguments; NULL when oneDNN cannot. */
+static conv_entry *entry_for(pumit__cpu_device *device, const pumit_conv_args *args, int backward)
 {
-    return run(device, args, 0);
+    pumit__cpu_dnnl *dnnl = open_dnnl(device);
+    const conv_key key = make_key(args, backward);
+    return dnnl ? find_entry(dnnl, &key) : NULL;
 }
 
+/** Scratch memory for an entry behind `before` bytes. */
+static char *scratch_for(pumit__cpu_device *device, const conv_entry *entry, size_t before)
+{
+    return pumit__cpu_scratch(device, (int64_t)(padded(before) + padded(entry->weights_bytes) +
+                                                padded(entry->scratch_bytes)));
+}
+
+pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args)
+{
+    conv_entry *entry = entry_for(device, args, 0);
+    if (!entry) return PUMIT_DECLINED;
+    char *scratch = scratch_for(device, entry, 0);
+    return scratch ? run(device, args, entry, scratch) : PUMIT_ERROR_OUT_OF_MEMORY;
+}
+
+/** With stride 1 the gradient is a forward convolution of diff_dst; 0 when the padding forbids it. */
+static int as_forward(const pumit_conv_args *args, pumit_conv_args *forward)
+{
+    *forward = (pumit_conv_args){.src = args->diff_dst,
+                                 .dst = args->diff_src,
+                                 .n = args->n,
+                                 .in_channels = args->out_channels,
+                                 .out_channels = args->in_channels};
+    for (int d = 0; d < 3; d++) {
+        if (args->stride[d] != 1 || args->padding[d] >= args->kernel[d]) return 0;
+        forward->src_size[d] = args->dst_size[d];
+        forward->dst_size[d] = args->src_size[d];
+        forward->kernel[d] = args->kernel[d];
+        forward->stride[d] = 1;
+        forward->padding[d] = args->kernel[d] - 1 - args->padding[d];
+    }
+    return 1;
+}
+
+/** flipped (I, taps, O) = weights (O, taps, I) with the taps in reverse. */
+static pumit_status flip_weights(pumit__cpu_device *device, const pumit_conv_args *args,
+                                 float *flipped)
+{
+    const int64_t ins = args->in_channels, outs = args->out_channels;
+    const int64_t taps = args->kernel[0] * args->kernel[1] * args->kernel[2];
+    const pumit_copy_args copy = {.src = (const float *)args->weights + (taps - 1) * ins,
+                                  .dst = flipped,
+                                  .src_dtype = PUMIT_F32,
+                                  .dst_dtype = PUMIT_F32,
+                                  .ndim = 3,
+                                  .shape = {ins, taps, outs},
+                                  .src_stride = {1, -ins, taps * ins},
+                                  .dst_stride = {taps * outs, outs, 1}};
+    return pumit__cpu_chosen()->copy(device, &copy);
+}
+
+/** oneDNN's own backward reaches 90 to 290 GFLOP/s where its forward reaches 180 to 440, so that the
+ * weights' reordering pays. */
 pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumit_conv_args *args)
 {
-    return run(device, args, 1);
+    pumit_conv_args forward;
+    const int flips = as_forward(args, &forward);
+    conv_entry *entry = entry_for(device, flips ? &forward : args, !flips);
+    if (!entry) return PUMIT_DECLINED;
+    const int64_t weights = args->out_channels * args->in_channels * args->kernel[0] *
+                            args->kernel[1] * args->kernel[2];
+    const size_t before = flips ? (size_t)weights * sizeof(float) : 0;
+    char *scratch = scratch_for(device, entry, before);
+    if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
+    if (!flips) return run(device, args, entry, scratch);
+    const pumit_status status = flip_weights(device, args, (float *)(void *)scratch);
+    forward.weights = scratch;
+    return status ? status : run(device, &forward, entry, scratch + padded(before));
 }

@@ -118,7 +118,8 @@ pumit_status PUMIT__CPU_KERNEL(attention_forward)(pumit__cpu_device *device,
             const int64_t offset = head_offset(args, head);
             pack_transposed(&s, (const float *)args->k + offset, block,
                             keys + head * key_floats + block * s.dim * KEYS);
-            pack_rows(&s, (const float *)args->v + offset, block * KEYS, KEYS, 1.0f,
+            pack_rows(&s, (const float *)args->v + offset, block * KEYS,
+                      least(KEYS, s.length - block * KEYS), 1.0f,
                       values + head * value_floats + block * KEYS * s.width);
         }
 #pragma omp for schedule(dynamic)

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define QUERIES 48  /* rows of a block: a multiple of TILE_ROWS */
-#define KEYS    128 /* columns of a block: a multiple of 2 x LANES */
+#define QUERIES 48 /* rows of a block: a multiple of TILE_ROWS */
+#define KEYS    128
 
 typedef struct {
     int64_t dim, width;     /* head_dim, and padded to whole vectors */
@@ -37,34 +37,31 @@ static inline int64_t head_offset(const pumit_attention_args *args, int64_t head
     return (n * args->length * args->heads + h) * args->head_dim;
 }
 
-/** dst (rows, width) = scale x tokens first .. first + rows of a head, zeros beyond dim and length. */
+/** dst (rows, width) = scale x tokens first .. first + rows of a head, zeros beyond dim. */
 static inline void pack_rows(const attention_shape *s, const float *head, int64_t first,
                              int64_t rows, float scale, float *restrict dst)
 {
     for (int64_t r = 0; r < rows; r++, dst += s->width) {
         const float *src = head + (first + r) * s->row;
-        const int64_t filled = first + r < s->length ? s->dim : 0;
 #pragma omp simd
-        for (int64_t c = 0; c < filled; c++) dst[c] = scale * src[c];
-        for (int64_t c = filled; c < s->width; c++) dst[c] = 0;
+        for (int64_t c = 0; c < s->dim; c++) dst[c] = scale * src[c];
+        for (int64_t c = s->dim; c < s->width; c++) dst[c] = 0;
     }
 }
 
-/** dst (dim, KEYS) = the transpose of the tokens of one key block, zeros beyond length. */
+/** dst (dim, KEYS) = the transpose of the tokens of one key block, zeros up to whole vectors. */
 static inline void pack_transposed(const attention_shape *s, const float *head, int64_t block,
                                    float *restrict dst)
 {
     const int64_t first = block * KEYS, count = least(KEYS, s->length - first);
-    for (int64_t k = 0; k < KEYS; k += LANES) {
-        float strip[LANES][LANES];
+    for (int64_t k = 0; k < count; k += LANES) {
         for (int64_t c = 0; c < s->dim; c += LANES) {
-            const int64_t cols = least(LANES, s->dim - c);
-            for (int64_t i = 0; i < LANES; i++) {
-                const float *src = head + (first + k + i) * s->row + c;
-                for (int64_t j = 0; j < cols; j++) strip[j][i] = k + i < count ? src[j] : 0;
-            }
-            for (int64_t j = 0; j < cols; j++)
-                memcpy(dst + (c + j) * KEYS + k, strip[j], sizeof strip[j]);
+            const int64_t rows = least(LANES, count - k), cols = least(LANES, s->dim - c);
+            const float *src = head + (first + k) * s->row + c;
+            lanes strip[LANES] = {{0}};
+            for (int64_t i = 0; i < rows; i++) strip[i] = load_first(src + i * s->row, cols);
+            transpose_lanes(strip);
+            for (int64_t j = 0; j < cols; j++) store_lanes(dst + (c + j) * KEYS + k, strip[j]);
         }
     }
 }

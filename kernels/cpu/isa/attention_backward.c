@@ -41,7 +41,7 @@ static void load_head(const pumit_attention_args *args, const attention_shape *s
                       int64_t offset)
 {
     const float *k = (const float *)args->k + offset, *v = (const float *)args->v + offset;
-    pack_rows(s, k, 0, s->padded, 1.0f, b->key);
+    pack_rows(s, k, 0, s->length, 1.0f, b->key);
     for (int64_t block = 0; block < s->key_blocks; block++) {
         pack_transposed(s, k, block, b->key_columns + block * s->dim * KEYS);
         pack_transposed(s, v, block, b->value_columns + block * s->dim * KEYS);

@@ -6,41 +6,13 @@
 #ifndef PUMIT_KERNELS_CPU_ISA_BLOCK_GEMM_H
 #define PUMIT_KERNELS_CPU_ISA_BLOCK_GEMM_H
 
-#include <stdint.h>
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "kernels/cpu/isa/lanes.h"
 
 #if defined(__AVX512F__)
-#define LANES     16
 #define TILE_ROWS 12
-#elif defined(__AVX2__)
-#define LANES     8
-#define TILE_ROWS 6
 #else
-#define LANES     4
 #define TILE_ROWS 6
 #endif
-
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-typedef float loose_lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
-static inline lanes lanes_multiply_add(lanes a, lanes b, lanes c)
-{
-#if defined(__AVX512F__)
-    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-    return (lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#else
-    return a * b + c;
-#endif
-}
-
-static inline lanes load_lanes(const float *from)
-{
-    return (lanes) * (const loose_lanes *)from;
-}
 
 /** The operands of c (m x n) (+)= a (m x k) b (k x n): element (i, p) of a stands at i a_row + p a_col. */
 typedef struct {
@@ -79,8 +51,7 @@ product_tile(const block_product *p, int64_t i, int64_t j, const int rows, const
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++)
-            *(loose_lanes *)(c + r * p->ldc + v * LANES) = (loose_lanes)sum[r][v];
+        for (int v = 0; v < vectors; v++) store_lanes(c + r * p->ldc + v * LANES, sum[r][v]);
 }
 
 static inline __attribute__((always_inline)) void product_columns(const block_product *p, int64_t j,

@@ -6,11 +6,13 @@
  */
 #include "kernels/cpu/isa/half.h"
 #include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/lanes.h"
 #include "kernels/cpu/walk.h"
 
 #include <string.h>
 
-#define TILE 16
+/** Rows of a transpose that go together: two cache lines of each source row. */
+#define STRIP 32
 
 static void copy_row(float *dst, const float *src, int64_t n, int accumulate)
 {
@@ -33,33 +35,33 @@ static void copy_strided(float *dst, int64_t dst_stride, const float *src, int64
 }
 
 /** dst[r * dst_stride + c] (+)= src[c * src_stride + r] for a full tile. */
-static void transpose_tile(float *restrict dst, int64_t dst_stride, const float *restrict src,
-                           int64_t src_stride, int accumulate)
+static void transpose_tile(float *dst, int64_t dst_stride, const float *src, int64_t src_stride,
+                           int accumulate)
 {
-    float tile[TILE][TILE];
-    for (int c = 0; c < TILE; c++)
-        for (int r = 0; r < TILE; r++) tile[r][c] = src[c * src_stride + r];
-    for (int r = 0; r < TILE; r++)
-        for (int c = 0; c < TILE; c++)
-            dst[r * dst_stride + c] =
-                accumulate ? dst[r * dst_stride + c] + tile[r][c] : tile[r][c];
+    lanes row[LANES];
+    for (int c = 0; c < LANES; c++) row[c] = load_lanes(src + c * src_stride);
+    transpose_lanes(row);
+    for (int r = 0; r < LANES; r++) {
+        float *to = dst + r * dst_stride;
+        store_lanes(to, accumulate ? load_lanes(to) + row[r] : row[r]);
+    }
 }
 
 /** dst (rows x cols, rows dst_stride apart) (+)= the transpose of src (cols x rows). */
 static void transpose(float *dst, int64_t dst_stride, const float *src, int64_t src_stride,
                       int64_t rows, int64_t cols, int accumulate)
 {
-    for (int64_t r = 0; r < rows; r += TILE) {
-        for (int64_t c = 0; c < cols; c += TILE) {
-            const int64_t height = least(TILE, rows - r);
-            if (height == TILE && cols - c >= TILE) {
+    for (int64_t c = 0; c < cols; c += LANES) {
+        for (int64_t r = 0; r < rows; r += LANES) {
+            const int64_t height = least(LANES, rows - r);
+            if (height == LANES && cols - c >= LANES) {
                 transpose_tile(dst + r * dst_stride + c, dst_stride, src + c * src_stride + r,
                                src_stride, accumulate);
                 continue;
             }
             for (int64_t i = r; i < r + height; i++)
                 copy_strided(dst + i * dst_stride + c, 1, src + c * src_stride + i, src_stride,
-                             least(TILE, cols - c), accumulate);
+                             least(LANES, cols - c), accumulate);
         }
     }
 }
@@ -89,14 +91,14 @@ static void transpose_all(const pumit__walk *walk, int32_t axis, const float *sr
     }
     const int64_t places = pumit__walk_rows(&outer), rows = walk->shape[axis];
     const int64_t dst_stride = walk->stride[1][axis], src_stride = walk->stride[0][last];
-    const int64_t strips = (rows + TILE - 1) / TILE, cols = walk->shape[last];
+    const int64_t strips = (rows + STRIP - 1) / STRIP, cols = walk->shape[last];
 #pragma omp parallel for schedule(static) if (places * rows * cols >= PUMIT__CPU_SERIAL)
     for (int64_t i = 0; i < places * strips; i++) {
         pumit__walk_place place;
         pumit__walk_seek(&outer, i / strips, &place);
-        const int64_t r = i % strips * TILE;
+        const int64_t r = i % strips * STRIP;
         transpose(dst + place.offset[1] + r * dst_stride, dst_stride, src + place.offset[0] + r,
-                  src_stride, least(TILE, rows - r), cols, accumulate);
+                  src_stride, least(STRIP, rows - r), cols, accumulate);
     }
 }
 

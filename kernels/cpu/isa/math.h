@@ -51,15 +51,12 @@ static inline float exp_reduced(float x, float *shifted)
     return multiply_add(q, r, 1.0f);
 }
 
-/** e^x; 0 below -86.6 (true value 2e-38); infinite above 88.7; NaN for NaN. */
+/** e^x for x < 88; 0 below -86.6 (true value 2e-38); NaN for NaN. */
 static inline float fast_exp(float x)
 {
-    float y = x > 88.8f ? 88.8f : x;
-    y = y < -86.6f ? -86.6f : y;
     float shifted;
-    const float p = exp_reduced(y, &shifted);
-    /* Two factors, because 2^128 has no float. */
-    const float e = p * bits_float((float_bits(shifted) << 23) + (126u << 23)) * 2.0f;
+    const float p = exp_reduced(x < -86.6f ? -86.6f : x, &shifted);
+    const float e = p * bits_float((float_bits(shifted) << 23) + (127u << 23));
     return x < -86.6f ? 0.0f : e;
 }
 

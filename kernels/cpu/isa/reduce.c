@@ -27,12 +27,32 @@ static float sum_row(const float *src, int64_t n)
     return (float)total;
 }
 
-/** The merged axes as a sum_shape; 0 when they are more, or dst is not packed. */
+/** The axes by falling distance in src: sums do not care for their order. */
+static void sort_axes(const pumit_reduce_args *args, pumit_reduce_args *sorted)
+{
+    *sorted = *args;
+    for (int32_t i = 1; i < args->ndim; i++) {
+        for (int32_t d = i; d > 0 && sorted->src_stride[d - 1] < sorted->src_stride[d]; d--) {
+            const int64_t shape = sorted->shape[d], src = sorted->src_stride[d];
+            const int64_t dst = sorted->dst_stride[d];
+            sorted->shape[d] = sorted->shape[d - 1];
+            sorted->src_stride[d] = sorted->src_stride[d - 1];
+            sorted->dst_stride[d] = sorted->dst_stride[d - 1];
+            sorted->shape[d - 1] = shape;
+            sorted->src_stride[d - 1] = src;
+            sorted->dst_stride[d - 1] = dst;
+        }
+    }
+}
+
+/** The merged axes as a sum_shape; 0 when they are more, or an array has gaps. */
 static int describe(const pumit_reduce_args *args, sum_shape *out)
 {
-    const int64_t *strides[] = {args->src_stride, args->dst_stride};
+    pumit_reduce_args sorted;
+    sort_axes(args, &sorted);
+    const int64_t *strides[] = {sorted.src_stride, sorted.dst_stride};
     pumit__walk walk;
-    pumit__walk_init(&walk, args->ndim, args->shape, 2, strides);
+    pumit__walk_init(&walk, sorted.ndim, sorted.shape, 2, strides);
     int64_t src_stride = 1, dst_stride = 1;
     int32_t d = walk.ndim - 1;
     *out = (sum_shape){1, 1, 1, 1};

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Vectors of the instruction set's width, for what loops do not express well: products in registers, sums
+ * across a vector, transposes. */
+#ifndef PUMIT_KERNELS_CPU_ISA_LANES_H
+#define PUMIT_KERNELS_CPU_ISA_LANES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t lane_index __attribute__((vector_size(4 * LANES)));
+typedef float loose_lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+static inline lanes load_lanes(const float *from)
+{
+    return (lanes) * (const loose_lanes *)from;
+}
+
+/** The first `count` lanes, zeros beyond. */
+static inline lanes load_first(const float *from, int64_t count)
+{
+    lanes x = {0};
+    if (count >= LANES) return load_lanes(from);
+    __builtin_memcpy(&x, from, (size_t)count * sizeof *from);
+    return x;
+}
+
+static inline void store_lanes(float *to, lanes x)
+{
+    *(loose_lanes *)to = (loose_lanes)x;
+}
+
+static inline lanes lanes_multiply_add(lanes a, lanes b, lanes c)
+{
+#if defined(__AVX512F__)
+    return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    return (lanes)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+static inline lanes lanes_max(lanes a, lanes b)
+{
+#if defined(__AVX512F__)
+    return (lanes)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (lanes)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    const lane_index larger = a > b;
+    return (lanes)(((lane_index)a & larger) | ((lane_index)b & ~larger));
+#endif
+}
+
+/** Lane i of the result is lane i ^ step of x. */
+static inline __attribute__((always_inline)) lanes swap_lanes(lanes x, const int step)
+{
+    lane_index from;
+    for (int i = 0; i < LANES; i++) from[i] = i ^ step;
+    return __builtin_shuffle(x, from);
+}
+
+static inline float lanes_sum(lanes x)
+{
+#pragma GCC unroll 4
+    for (int step = LANES / 2; step; step /= 2) x += swap_lanes(x, step);
+    return x[0];
+}
+
+static inline float lanes_largest(lanes x)
+{
+#pragma GCC unroll 4
+    for (int step = LANES / 2; step; step /= 2) x = lanes_max(x, swap_lanes(x, step));
+    return x[0];
+}
+
+/** Exchanges the off-diagonal halves of all 2 x 2 blocks of size `step`. */
+static inline __attribute__((always_inline)) void transpose_step(lanes row[LANES], const int step)
+{
+    lane_index low, high;
+    for (int j = 0; j < LANES; j++) {
+        low[j] = j & step ? LANES + j - step : j;
+        high[j] = j & step ? LANES + j : j + step;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        if (i & step) continue;
+        const lanes a = row[i], b = row[i + step];
+        row[i] = __builtin_shuffle(a, b, low);
+        row[i + step] = __builtin_shuffle(a, b, high);
+    }
+}
+
+/** row[i][j] <-> row[j][i] */
+static inline __attribute__((always_inline)) void transpose_lanes(lanes row[LANES])
+{
+#pragma GCC unroll 4
+    for (int step = 1; step < LANES; step *= 2) transpose_step(row, step);
+}
+
+#endif
