@@ -98,6 +98,8 @@ static pumit_status check_options(const pumit__sampler_options *o)
     PUMIT__REQUIRE(o->batch >= 1, "a batch of %lld images", (long long)o->batch);
     PUMIT__REQUIRE(o->channels >= 1, "crops of %lld channels", (long long)o->channels);
     PUMIT__REQUIRE(o->patch >= 1, "patches of %lld voxels", (long long)o->patch);
+    PUMIT__REQUIRE(o->balance >= 0 && o->balance <= 1, "a balance of %g is not in 0..1",
+                   o->balance);
     for (int i = 0; i < 3; i++)
         PUMIT__REQUIRE(o->tokens[i] >= 1, "crops of %lld tokens along axis %d",
                        (long long)o->tokens[i], i);
@@ -155,16 +157,31 @@ int64_t pumit__sampler_buckets(pumit__sampler_bucket *out, int64_t most, const p
 
 /* ------------------------------------------------------------------------------------------ drawing */
 
-/* The bucket of a random image: so buckets come in proportion to their images. */
+static int64_t bucket_end(const pumit__sampler *s, int64_t first)
+{
+    int64_t end = first + 1;
+    while (end < s->count && same_bucket(&s->entries[end], &s->entries[first])) end++;
+    return end;
+}
+
+static double weight(const pumit__sampler *s, int64_t images)
+{
+    return pow((double)images, 1 - s->options.balance);
+}
+
 static void draw_bucket(int64_t *first, int64_t *count, const pumit__sampler *s, int64_t step)
 {
-    const int64_t i =
-        pumit__random_below(s->options.seed, s->bucket_stream, (uint64_t)step, s->count);
-    int64_t low = i, high = i + 1;
-    while (low > 0 && same_bucket(&s->entries[low - 1], &s->entries[i])) low--;
-    while (high < s->count && same_bucket(&s->entries[high], &s->entries[i])) high++;
-    *first = low;
-    *count = high - low;
+    double total = 0;
+    for (int64_t i = 0; i < s->count; i += *count) {
+        *count = bucket_end(s, i) - i;
+        total += weight(s, *count);
+    }
+    double left = total * pumit__random_uniform(s->options.seed, s->bucket_stream, (uint64_t)step);
+    for (*first = 0;; *first += *count) {
+        *count = bucket_end(s, *first) - *first;
+        left -= weight(s, *count);
+        if (left < 0 || *first + *count == s->count) return;
+    }
 }
 
 static bool contains(const int64_t *values, int64_t count, int64_t value)

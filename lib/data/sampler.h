@@ -3,8 +3,8 @@
  * Random crops of a dataset's images for training.
  *
  * Each image has a working grid: grown in the plane until a crop fits, the slice axis alike where the voxels are nearly cubes; its degree of
- * anisotropy follows. Images of equal degree and equal depth in tokens form a bucket. A step draws a bucket in proportion to its
- * images, then images in it, then where to crop; only the crop is computed. Thread-compatible: batches may be drawn in any order.
+ * anisotropy follows. Images of equal degree and equal depth in tokens form a bucket. A step draws a bucket (by `balance`),
+ * then images in it, then where to crop; only the crop is computed. Thread-compatible: batches may be drawn in any order.
  */
 #ifndef PUMIT_LIB_DATA_SAMPLER_H
 #define PUMIT_LIB_DATA_SAMPLER_H
@@ -21,6 +21,8 @@ typedef struct {
     int64_t patch;     /* in-plane voxels of a token; its depth is max(patch >> da, 1) voxels */
     uint64_t seed;
     bool augment; /* flips in the plane, intensity scale and gamma, mild in-plane scale */
+    double
+        balance; /* 0: buckets come as often as they have images; 1: all alike; between: images^(1 - balance) */
 } pumit__sampler_options;
 
 /* The sampler keeps the images it needs; the dataset may go. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A linear head on what a transformer's tokens say on average: logits = head(pooled hidden states). */
+#include "lib/data/fit.h"
 #include "lib/models/vit.h"
 
 #include <pumit/classifier.h>
@@ -178,6 +179,20 @@ pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classif
     return pumit__scope_return(out, ctx, mark, loss);
 }
 
+/* The same grid of patches as in training. */
+static pumit_status prepare(pumit_tensor **out, double spacing[3],
+                            const pumit_classifier *classifier, const pumit_volume *volume)
+{
+    int64_t tokens[3] = {0}, size[3], most;
+    int32_t count;
+    const pumit_config *config = classifier->module.config;
+    PUMIT__TRY(pumit_config_get_ints(tokens, 3, &count, config, "image_tokens"));
+    PUMIT__TRY(pumit_config_get_int(&most, config, "vit.max_tokens", 2048));
+    pumit__fit_size(size, volume, pumit_vit_patch(classifier->vit), tokens, most);
+    return pumit__fit_volume(out, spacing, volume, classifier->module.ctx,
+                             pumit_vit_channels(classifier->vit), size);
+}
+
 pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *classifier,
                                       const pumit_volume *volume)
 {
@@ -186,7 +201,7 @@ pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *clas
     double spacing[3];
     int32_t da;
     *out = NULL;
-    PUMIT__TRY(pumit__vit_prepare(&image, spacing, classifier->vit, volume));
+    PUMIT__TRY(prepare(&image, spacing, classifier, volume));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     pumit_status status = pumit_degree_of_anisotropy(&da, spacing);

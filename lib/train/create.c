@@ -155,10 +155,12 @@ pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels)
                                       .channels = channels,
                                       .patch = 16,
                                       .seed = (uint64_t)t->options.seed,
-                                      .augment = t->options.augment != 0};
+                                      .augment = t->options.augment != 0,
+                                      .balance = t->options.balance};
     memcpy(options.tokens, t->options.tokens, sizeof options.tokens);
     PUMIT__TRY(pumit__sampler_create(&t->sampler, t->ctx, t->train, &options));
     options.augment = false;
+    options.balance = 1; /* every degree of anisotropy is judged */
     options.seed ^= pumit__random_stream("train.judge");
     return pumit__sampler_create(&t->judge_sampler, t->ctx, t->judge, &options);
 }

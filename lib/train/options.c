@@ -34,6 +34,7 @@ static const struct option {
     {"mask_ratio", REAL, AT(mask_ratio), 0.01, 0.99},
     {"quant_weight", REAL, AT(quant_weight), -1e6, 1e6},
     {"entropy_weight", REAL, AT(entropy_weight), -1e6, 1e6},
+    {"balance", REAL, AT(balance), 0, 1},
     {"augment", FLAG, AT(augment), 0, 1},
 #undef AT
 };
@@ -170,6 +171,7 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .mask_ratio = 0.55,
                                         .quant_weight = 1,
                                         .entropy_weight = 0.2,
+                                        .balance = 0.5,
                                         .augment = 1};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));

@@ -34,7 +34,7 @@ typedef struct {
         validate_batches; /* 0: at the end only */
     int64_t tokens[3], image_tokens[3];
     double learning_rate, least_rate, weight_decay, clip_norm, beta2;
-    double mask_ratio, quant_weight, entropy_weight;
+    double mask_ratio, quant_weight, entropy_weight, balance;
     int32_t augment;
 } pumit__train_options;
 
