@@ -11,20 +11,24 @@
 /** Working memory of one thread. */
 typedef struct {
     float *query, *sums, *scores; /* (QUERIES, width) scaled, (QUERIES, width), (QUERIES, KEYS) */
-    float most[QUERIES], total[QUERIES];
+    float most[QUERIES];
+    lanes total[QUERIES]; /* the denominator, to be summed over lanes */
 } forward_block;
 
-/** Turns one row of scores into weights relative to its new maximum; gives what to scale before by. */
-static inline float weigh_row(float *restrict scores, int64_t keys, float *most, float *total)
+/**
+ * Turns one row of scores into weights relative to its new maximum, which goes to *most; gives what to
+ * scale the earlier sums by. Scores from `keys` to `used`, whole vectors, count as -infinity.
+ */
+static inline float weigh_row(float *scores, int64_t keys, int64_t used, float *most, lanes *total)
 {
-    float peak = *most, sum = 0;
-#pragma omp simd reduction(max : peak)
-    for (int64_t k = 0; k < keys; k++) peak = scores[k] > peak ? scores[k] : peak;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t k = 0; k < keys; k++) {
-        const float e = fast_exp(scores[k] - peak);
-        scores[k] = e;
-        sum += e;
+    for (int64_t k = keys; k < used; k++) scores[k] = -INFINITY;
+    lanes peaks = load_lanes(scores), sum = {0};
+    for (int64_t k = LANES; k < used; k += LANES) peaks = lanes_max(peaks, load_lanes(scores + k));
+    const float highest = lanes_largest(peaks), peak = highest > *most ? highest : *most;
+    for (int64_t k = 0; k < used; k += LANES) {
+#pragma omp simd
+        for (int64_t i = k; i < k + LANES; i++) scores[i] = fast_exp(scores[i] - peak);
+        sum += load_lanes(scores + k);
     }
     const float before = fast_exp(*most - peak);
     *most = peak;
@@ -51,7 +55,9 @@ static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, i
     multiply_blocks(&scores);
     for (int64_t r = 0; r < rows; r++) {
         float *sums = b->sums + r * s->width;
-        const float before = weigh_row(b->scores + r * KEYS, count, &b->most[r], &b->total[r]);
+        const float before =
+            weigh_row(b->scores + r * KEYS, count, used, &b->most[r], &b->total[r]);
+        if (before == 1) continue;
 #pragma omp simd
         for (int64_t c = 0; c < s->width; c++) sums[c] *= before;
     }
@@ -79,17 +85,18 @@ static void run_queries(const pumit_attention_args *args, const attention_shape 
     memset(b->sums, 0, (size_t)(rows * s->width) * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
         b->most[r] = -INFINITY;
-        b->total[r] = 0;
+        b->total[r] = (lanes){0};
     }
     for (int64_t block = 0; block < s->key_blocks; block++)
         add_keys(s, b, rows, block, keys, values);
     float *lse = (float *)args->lse + head * s->length + first;
     for (int64_t r = 0; r < rows; r++) {
         float *dst = (float *)args->dst + offset + (first + r) * s->row;
-        const float *sums = b->sums + r * s->width, factor = 1.0f / b->total[r];
+        const float *sums = b->sums + r * s->width, total = lanes_sum(b->total[r]);
+        const float factor = 1.0f / total;
 #pragma omp simd
         for (int64_t c = 0; c < s->dim; c++) dst[c] = factor * sums[c];
-        lse[r] = b->most[r] + logf(b->total[r]);
+        lse[r] = b->most[r] + logf(total);
     }
 }
 

@@ -19,6 +19,25 @@
 #define LANES 4
 #endif
 
+/** A vector from f(lane, step). */
+#if LANES == 16
+#define EACH_LANE(f, s)                                                                            \
+    {                                                                                              \
+        f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), f(8, s), f(9, s),  \
+            f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)                             \
+    }
+#elif LANES == 8
+#define EACH_LANE(f, s)                                                                            \
+    {                                                                                              \
+        f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)                     \
+    }
+#else
+#define EACH_LANE(f, s)                                                                            \
+    {                                                                                              \
+        f(0, s), f(1, s), f(2, s), f(3, s)                                                         \
+    }
+#endif
+
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t lane_index __attribute__((vector_size(4 * LANES)));
 typedef float loose_lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -65,12 +84,12 @@ static inline lanes lanes_max(lanes a, lanes b)
 #endif
 }
 
+#define SWAP(lane, step) ((lane) ^ (step))
+
 /** Lane i of the result is lane i ^ step of x. */
 static inline __attribute__((always_inline)) lanes swap_lanes(lanes x, const int step)
 {
-    lane_index from;
-    for (int i = 0; i < LANES; i++) from[i] = i ^ step;
-    return __builtin_shuffle(x, from);
+    return __builtin_shuffle(x, (lane_index)EACH_LANE(SWAP, step));
 }
 
 static inline float lanes_sum(lanes x)
@@ -87,14 +106,13 @@ static inline float lanes_largest(lanes x)
     return x[0];
 }
 
+#define LOW(lane, step)  ((lane) & (step) ? LANES + (lane) - (step) : (lane))
+#define HIGH(lane, step) ((lane) & (step) ? LANES + (lane) : (lane) + (step))
+
 /** Exchanges the off-diagonal halves of all 2 x 2 blocks of size `step`. */
 static inline __attribute__((always_inline)) void transpose_step(lanes row[LANES], const int step)
 {
-    lane_index low, high;
-    for (int j = 0; j < LANES; j++) {
-        low[j] = j & step ? LANES + j - step : j;
-        high[j] = j & step ? LANES + j : j + step;
-    }
+    const lane_index low = EACH_LANE(LOW, step), high = EACH_LANE(HIGH, step);
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++) {
         if (i & step) continue;
