@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Area and trilinear resampling, separable: out[i] = product over axes of sums of weight(i, j) in[j]. Each axis has a
+ * table of the run of inputs that an output reads. Backward is the same walk with transposed tables.
+ */
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/math.h"
+
+#include <string.h>
+
+/** For output i of one axis: inputs start[i] .. + count[i], weights from weight[i * most]. */
+typedef struct {
+    int64_t *start, *count, most;
+    float *weight;
+} axis_table;
+
+/** The inputs of destination index t among S, and their weights: the first one's, each other one's. */
+typedef struct {
+    int64_t start, count;
+    double first, others;
+} axis_run;
+
+static axis_run run_of(int32_t kind, int64_t t, int64_t S, int64_t T)
+{
+    if (kind == PUMIT_RESAMPLE_AREA) {
+        const int64_t start = t * S / T, end = ((t + 1) * S + T - 1) / T;
+        const double share = 1 / (double)(end - start);
+        return (axis_run){start, end - start, share, share};
+    }
+    const double at = ((double)t + 0.5) * (double)S / (double)T - 0.5, inside = at > 0 ? at : 0;
+    const int64_t start = least((int64_t)inside, S - 1);
+    if (start == S - 1) return (axis_run){start, 1, 1, 0};
+    return (axis_run){start, 2, 1 - (inside - (double)start), inside - (double)start};
+}
+
+/** Most inputs of an output when `in` are read by `out` outputs, either way round. */
+static int64_t most_inputs(int64_t in, int64_t out)
+{
+    return least(2 * in / out + 4, in);
+}
+
+static int64_t table_bytes(int64_t in, int64_t out)
+{
+    return out * (2 * (int64_t)sizeof(int64_t) + most_inputs(in, out) * (int64_t)sizeof(float)) +
+           64;
+}
+
+/** Lays a table out in `memory`, which advances; all counts are 0. */
+static axis_table place_table(char **memory, int64_t in, int64_t out)
+{
+    axis_table table = {.most = most_inputs(in, out)};
+    table.start = (int64_t *)(void *)*memory;
+    table.count = table.start + out;
+    table.weight = (float *)(void *)(table.count + out);
+    memset(table.count, 0, (size_t)out * sizeof *table.count);
+    *memory += table_bytes(in, out) / 64 * 64;
+    return table;
+}
+
+static void add_input(axis_table *table, int64_t out, int64_t in, double weight)
+{
+    if (table->count[out] == 0) table->start[out] = in;
+    table->weight[out * table->most + table->count[out]++] = (float)weight;
+}
+
+/** Tables by destination index (forward) or by source index (backward). */
+static void fill_table(axis_table *table, int32_t kind, int64_t S, int64_t T, int backward)
+{
+    for (int64_t t = 0; t < T; t++) {
+        const axis_run run = run_of(kind, t, S, T);
+        for (int64_t i = 0; i < run.count; i++) {
+            const double weight = i == 0 ? run.first : run.others;
+            if (backward) {
+                add_input(table, run.start + i, t, weight);
+            } else {
+                add_input(table, t, run.start + i, weight);
+            }
+        }
+    }
+}
+
+/** out (channels) = the weighted inputs at output point (d, h, w); `in` is one image. */
+static void sample(const axis_table table[3], const int64_t in_size[3], const float *in, int64_t d,
+                   int64_t h, int64_t w, int64_t channels, float *restrict out)
+{
+    memset(out, 0, (size_t)channels * sizeof *out);
+    for (int64_t i = 0; i < table[0].count[d]; i++) {
+        const int64_t plane = (table[0].start[d] + i) * in_size[1];
+        for (int64_t j = 0; j < table[1].count[h]; j++) {
+            const int64_t line = (plane + table[1].start[h] + j) * in_size[2];
+            const float outer =
+                table[0].weight[d * table[0].most + i] * table[1].weight[h * table[1].most + j];
+            for (int64_t k = 0; k < table[2].count[w]; k++) {
+                const float weight = outer * table[2].weight[w * table[2].most + k];
+                const float *from = in + (line + table[2].start[w] + k) * channels;
+#pragma omp simd
+                for (int64_t c = 0; c < channels; c++)
+                    out[c] = multiply_add(weight, from[c], out[c]);
+            }
+        }
+    }
+}
+
+static void resample(const axis_table table[3], const int64_t in_size[3], const int64_t out_size[3],
+                     const float *in, float *out, int64_t n, int64_t channels)
+{
+    const int64_t lines = n * out_size[0] * out_size[1];
+    const int64_t image = in_size[0] * in_size[1] * in_size[2] * channels;
+#pragma omp parallel for schedule(static) if (lines * out_size[2] * channels >= PUMIT__CPU_SERIAL)
+    for (int64_t line = 0; line < lines; line++) {
+        const int64_t h = line % out_size[1], d = line / out_size[1] % out_size[0];
+        const float *from = in + line / out_size[1] / out_size[0] * image;
+        for (int64_t w = 0; w < out_size[2]; w++)
+            sample(table, in_size, from, d, h, w, channels,
+                   out + (line * out_size[2] + w) * channels);
+    }
+}
+
+static pumit_status run(pumit__cpu_device *device, const pumit_resample_args *args, int backward)
+{
+    const int64_t *S = args->src_size, *T = args->dst_size;
+    const int64_t *in = backward ? T : S, *out = backward ? S : T;
+    axis_table table[3];
+    int64_t bytes = 0;
+    for (int i = 0; i < 3; i++) {
+        if (S[i] <= 0 || T[i] <= 0) return PUMIT_DECLINED;
+        bytes += table_bytes(in[i], out[i]) + 64;
+    }
+    if (args->kind != PUMIT_RESAMPLE_AREA && args->kind != PUMIT_RESAMPLE_TRILINEAR)
+        return PUMIT_DECLINED;
+    char *memory = pumit__cpu_scratch(device, bytes);
+    if (!memory) return PUMIT_ERROR_OUT_OF_MEMORY;
+    for (int i = 0; i < 3; i++) {
+        table[i] = place_table(&memory, in[i], out[i]);
+        fill_table(&table[i], args->kind, S[i], T[i], backward);
+    }
+    resample(table, in, out, backward ? args->diff_dst : args->src,
+             backward ? args->diff_src : args->dst, args->n, args->channels);
+    return PUMIT_OK;
+}
+
+pumit_status PUMIT__CPU_KERNEL(resample_forward)(pumit__cpu_device *device,
+                                                 const pumit_resample_args *args)
+{
+    return run(device, args, 0);
+}
+
+pumit_status PUMIT__CPU_KERNEL(resample_backward)(pumit__cpu_device *device,
+                                                  const pumit_resample_args *args)
+{
+    return run(device, args, 1);
+}
