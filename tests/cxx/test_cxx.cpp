@@ -84,6 +84,8 @@ void test_tensors(pumit::context &context)
         EXPECT((moved.read<int32_t>() == std::vector<int32_t>{0, 1, 2, 3, 4, 50}));
         EXPECT((moved.shape() == std::vector<int64_t>{2, 3}) && moved.dtype() == PUMIT_F32);
         EXPECT(!moved.grad());
+        EXPECT(pumit::dtype_size(moved.dtype()) == 4 && pumit::version() == "0.1.0");
+        EXPECT(pumit::abi_version() == PUMIT_ABI_VERSION);
         EXPECT(status_of([&] { moved.write(std::vector<float>{1}); }) != PUMIT_OK);
         EXPECT(status_of([&] { moved.item(); }) != PUMIT_OK);
         const pumit::tensor alias = pumit::tensor::from_dlpack(context, moved.to_dlpack());
@@ -129,6 +131,13 @@ void test_networks(pumit::context &context, const std::string &folder)
     EXPECT((vit.forward(image, spacing).shape() == std::vector<int64_t>{1, 49, 24}));
 
     const std::vector<float> embedding = vit.embed(scan).read();
+    const pumit::module parameters = vit.module();
+    const std::vector<std::string> names = parameters.parameter_names();
+    EXPECT(static_cast<int64_t>(names.size()) == parameters.parameter_count());
+    int64_t elements = 0;
+    for (const std::string &name : names) elements += parameters.parameter(name).count();
+    EXPECT(elements == parameters.element_count());
+    EXPECT(parameters.parameter(0).shape() == parameters.parameter(names[0]).shape());
     vit.module().save(folder + "/vit.safetensors", {{"data", "synthetic"}});
     EXPECT(pumit::vit::load(context, folder + "/vit.safetensors").embed(scan).read() == embedding);
     EXPECT(pumit::model_file_info(folder + "/vit.safetensors").get_string("data") == "synthetic");

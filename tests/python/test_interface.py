@@ -69,6 +69,10 @@ class Interface(unittest.TestCase):
         }
         self.assertEqual(sorted(exported), sorted(declarations()))
 
+    def test_the_cxx_classes_use_every_function(self):
+        text = "".join(path.read_text() for path in (ROOT / "bindings/cxx/pumit").glob("*.hpp"))
+        self.assertEqual(set(declarations()) - set(re.findall(r"\bpumit_\w+", text)), set())
+
     def test_statuses_have_their_exceptions(self):
         text = (ROOT / "include/pumit/base.h").read_text()
         codes = dict(re.findall(r"#define (PUMIT_ERROR_\w+)\s+\((-\d+)\)", text))

@@ -48,6 +48,24 @@ inline void check(pumit_status status)
     if (status != PUMIT_OK) throw error(status);
 }
 
+/** Release of the library at run time, "0.1.0". */
+inline std::string version()
+{
+    return pumit_version();
+}
+
+/** Binary interface of the library at run time; PUMIT_ABI_VERSION is that of these headers. */
+inline int32_t abi_version()
+{
+    return pumit_abi_version();
+}
+
+/** Bytes of one element. */
+inline int64_t dtype_size(pumit_dtype dtype)
+{
+    return pumit_dtype_size(dtype);
+}
+
 /** {slice, row, column} in mm; slice is infinite for 2D. */
 using spacing = std::array<double, 3>;
 /** Sizes along D, H, W. */
@@ -322,9 +340,14 @@ class tensor : public detail::handle<pumit_tensor, pumit_tensor_release>
     /** A copy of `data`, which holds as many elements as `shape` says. */
     template <typename T>
     tensor(context &owner, const std::vector<int64_t> &shape, const std::vector<T> &data)
-        : tensor(owner, detail::dtype_of<T>(), shape)
     {
-        write(data);
+        int64_t wanted = 1;
+        for (const int64_t size : shape) wanted *= size;
+        if (wanted != static_cast<int64_t>(data.size()))
+            throw std::invalid_argument("data do not fill the shape");
+        make(pumit_tensor_from_data, owner.get(), detail::dtype_of<T>(),
+             static_cast<int32_t>(shape.size()), shape.data(),
+             static_cast<const void *>(data.data()));
     }
     /** Takes a DLPack `DLManagedTensor *`. */
     static tensor from_dlpack(context &owner, void *managed)

@@ -190,6 +190,12 @@ class module
             out.emplace_back(pumit_module_parameter_name(pointer_, i));
         return out;
     }
+    tensor parameter(int64_t i) const
+    {
+        pumit_tensor *out = pumit_module_parameter(pointer_, i);
+        if (!out) throw std::out_of_range("no such parameter");
+        return tensor(pumit_tensor_retain(out));
+    }
     tensor parameter(const std::string &name) const
     {
         pumit_tensor *out = nullptr;
