@@ -314,7 +314,7 @@ static void *npy_bytes(const npz_member *member, size_t *bytes)
     return file;
 }
 
-void npz_write(const char *name, const npz_member *members, int count)
+void npz_write(const char *name, const npz_member *members, int count, bool stored)
 {
     zip_t *archive = zip_open(files_path(name), ZIP_CREATE | ZIP_TRUNCATE, NULL);
     ck_assert_ptr_nonnull(archive);
@@ -325,6 +325,9 @@ void npz_write(const char *name, const npz_member *members, int count)
         snprintf(member, sizeof member, "%s.npy", members[i].key);
         zip_source_t *source = zip_source_buffer(archive, data, bytes, 1);
         ck_assert(source && zip_file_add(archive, member, source, 0) >= 0);
+        ck_assert_int_eq(zip_set_file_compression(archive, (zip_uint64_t)i,
+                                                  stored ? ZIP_CM_STORE : ZIP_CM_DEFLATE, 0),
+                         0);
     }
     ck_assert_int_eq(zip_close(archive), 0);
 }

@@ -60,6 +60,7 @@ typedef struct {
     const void *data;
     size_t bytes;
 } npz_member;
-void npz_write(const char *name, const npz_member *members, int count);
+/* `stored`: not compressed. */
+void npz_write(const char *name, const npz_member *members, int count, bool stored);
 
 #endif

@@ -189,6 +189,9 @@ START_TEST(csv_lists_have_labels_and_splits)
     ck_assert_int_eq(pumit_dataset_count(dataset), 2);
     ck_assert_float_eq(first_voxel(dataset, 1), 30);
     pumit_dataset_release(dataset);
+    dataset = open_with("list.csv", "{\"split\": \"test\"}");
+    ck_assert_int_eq(pumit_dataset_classes(dataset), 1);
+    pumit_dataset_release(dataset);
     files_check_failed(fail_with("list.csv", "{\"split\": \"val\"}"), PUMIT_ERROR_NOT_FOUND,
                        "list.csv", "val");
 }
@@ -248,7 +251,7 @@ START_TEST(archives_have_splits_and_labels)
         member("test_images", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 3, 3), }",
                bytes, 54),
         member("other", "{}", bytes, 3)};
-    npz_write("a.npz", members, 6);
+    npz_write("a.npz", members, 6, false);
     pumit_dataset *dataset = open_with("a.npz", "{}");
     static const char *const names[] = {"a.npz[train 0]", "a.npz[train 1]", "a.npz[val 0]",
                                         "a.npz[test 0]", "a.npz[test 1]"};
@@ -275,7 +278,7 @@ START_TEST(solid_arrays_keep_their_axes)
     const npz_member images =
         member("test_images", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2, 3, 4), }",
                bytes, 48);
-    npz_write("a.npz", &images, 1);
+    npz_write("a.npz", &images, 1, false);
     pumit_dataset *dataset = open_with("a.npz", "{\"split\": \"test\"}");
     double spacing[3];
     check_shape(dataset, 1, 2, 3, 4, 1);
@@ -315,7 +318,7 @@ START_TEST(every_array_type_is_read)
              "{'descr': '%s', 'fortran_order': %s, 'shape': (2, 2, 3), }", type,
              fortran ? "True" : "False");
     const npz_member images = member("train_images", dictionary, data, (size_t)(12 * width));
-    npz_write("a.npz", &images, 1);
+    npz_write("a.npz", &images, 1, false);
     pumit_dataset *dataset = open_with("a.npz", "{}");
     for (int n = 0; n < 12; n++)
         ck_assert_float_eq(pumit_volume_voxels(pumit_dataset_volume(dataset, n / 6))[n % 6],
@@ -346,7 +349,7 @@ static const char *const bad_heads[] = {
 START_TEST(bad_arrays_are_refused)
 {
     const npz_member images = member("train_images", bad_heads[_i], bytes, 12);
-    npz_write("a.npz", &images, 1);
+    npz_write("a.npz", &images, 1, false);
     files_check_failed(fail_with("a.npz", "{}"), PUMIT_ERROR_NOT_FOUND, "a.npz", "train");
 }
 END_TEST
@@ -363,19 +366,25 @@ START_TEST(bad_archives_are_refused)
         member("val_labels", "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }",
                "\0\0\0\x3f", 4)};
     size_t size;
-    npz_write("a.npz", members, 4);
+    npz_write("a.npz", members, 4, false);
     files_check_failed(fail_with("a.npz", "{\"split\": \"train\"}"), PUMIT_ERROR_NOT_FOUND, "a.npz",
                        "one label an image");
     files_check_failed(fail_with("a.npz", "{\"split\": \"val\"}"), PUMIT_ERROR_NOT_FOUND, "a.npz",
                        "label 0 is 0.5");
     files_check_failed(fail_with("a.npz", "{\"split\": \"test\"}"), PUMIT_ERROR_NOT_FOUND, "a.npz",
                        "test_images");
-    npz_write("b.npz", members, 1);
+    npz_write("b.npz", members, 1, false);
     uint8_t *content = files_read("b.npz", &size);
     for (size_t n = 1; n < size; n += 7) {
         files_write("cut.npz", content, n);
         files_check_failed(fail_with("cut.npz", "{}"), PUMIT_ERROR_NOT_FOUND, "cut.npz", "");
     }
+    free(content);
+    npz_write("c.npz", members, 1, true);
+    content = files_read("c.npz", &size);
+    content[30 + 16 + 128 + 5] ^= 1; /* behind the entry's head, name and numpy head */
+    files_write("c.npz", content, size);
+    files_check_failed(fail_with("c.npz", "{}"), PUMIT_ERROR_NOT_FOUND, "c.npz", "CRC");
     free(content);
 }
 END_TEST

@@ -309,6 +309,12 @@ START_TEST(quaternions_turn_as_the_standard_says)
     world_of(world, volume, 1, 0, 0); /* k, 8 mm, along x */
     ck_assert(fabs(world[0] - 8) < 1e-6 && fabs(world[1]) < 1e-6 && fabs(world[2]) < 1e-6);
     pumit_volume_release(volume);
+    file.pixdim[0] = -1; /* mirrors k */
+    nifti_write("scan.nii", &file, data, 24, 1);
+    volume = read_volume("scan.nii", 0);
+    world_of(world, volume, 1, 0, 0);
+    ck_assert_double_eq_tol(world[0], -8, 1e-6);
+    pumit_volume_release(volume);
 }
 END_TEST
 

@@ -226,6 +226,27 @@ START_TEST(images_of_a_batch_differ)
 }
 END_TEST
 
+/* Two slices become the eight voxels that one token needs, evenly. */
+START_TEST(thin_images_grow_in_depth)
+{
+    files_folder("set");
+    write_ramp("set/a.nii", 16, 16, 2, 1, 1);
+    pumit__sampler *sampler = make_sampler(&plain);
+    pumit_tensor *batch;
+    double spacing[3];
+    CHECK_OK(pumit__sampler_batch(&batch, spacing, NULL, sampler, 0));
+    ck_assert_int_eq(pumit_tensor_shape(batch)[1], 8);
+    const float *v = values_of(batch);
+    const float low = v[0], high = v[7 * 256];
+    ck_assert_float_gt(high, low + 0.5f);
+    for (int d = 0; d < 8; d++)
+        ck_assert_float_eq_tol((v[d * 256] - low) / (high - low),
+                               fmin(fmax((d + 0.5) / 4 - 0.5, 0), 1), 1e-5);
+    pumit_tensor_release(batch);
+    pumit__sampler_release(sampler);
+}
+END_TEST
+
 START_TEST(bad_options_are_refused)
 {
     files_folder("set");
@@ -276,6 +297,8 @@ START_TEST(filters_interpolate_and_average)
         ck_assert_float_eq_tol(dst[i], fmin(fmax(i * 0.5 - 0.25, 0), 7), 1e-6);
     apply(dst, stripes, 8, 4, 0, 2, false); /* too fine to be kept: gray, not stripes */
     for (int i = 1; i < 3; i++) ck_assert_float_eq_tol(dst[i], 0.5, 0.01);
+    apply(dst, stripes, 8, 2, 0, 3, false); /* voxel 4, of 0, with its neighbours of 1 */
+    ck_assert_float_eq_tol(dst[1], 4.0 / 9, 1e-6);
     apply(dst, ramp, 1, 3, 0, 1.0 / 3, false);
     for (int i = 0; i < 3; i++) ck_assert_float_eq(dst[i], 0);
 }
@@ -324,6 +347,7 @@ Suite *suite_sampler(void)
     tcase_add_test(tcase, a_step_is_a_pure_function);
     tcase_add_test(tcase, plain_crops_are_pieces_of_the_image);
     tcase_add_test(tcase, images_of_a_batch_differ);
+    tcase_add_test(tcase, thin_images_grow_in_depth);
     tcase_add_test(tcase, bad_options_are_refused);
     tcase_add_test(tcase, filters_interpolate_and_average);
     tcase_add_test(tcase, crops_sample_where_they_say);
