@@ -87,6 +87,7 @@ pumit_status pumit_tensor_from_dlpack(pumit_tensor **out, pumit_context *context
             PUMIT_ERROR_UNSUPPORTED,
             "a DLPack tensor of device %d, type %d x %d bits, %d dimensions cannot be taken",
             t->device.device_type, t->dtype.code, t->dtype.bits, t->ndim);
+    PUMIT__REQUIRE(t->ndim == 0 || t->shape, "a DLPack tensor without a shape cannot be taken");
     for (int32_t i = 0; i < t->ndim; i++)
         PUMIT__REQUIRE(t->shape[i] >= 0 && (!t->strides || t->strides[i] >= 0),
                        "a DLPack tensor with negative sizes or strides cannot be taken");

@@ -9,7 +9,7 @@
 
 static pumit_tensor *fail_fit(const char *what, const pumit_tensor *x, const pumit_tensor *weight)
 {
-    pumit__fail(PUMIT_ERROR_SHAPE, "%s: image %s does not fit weights %s", what,
+    pumit__fail(PUMIT_ERROR_SHAPE, "%s: %s does not fit weights %s", what,
                 pumit__shape_string(x->ndim, x->shape).text,
                 pumit__shape_string(weight->ndim, weight->shape).text);
     return NULL;
@@ -117,6 +117,8 @@ pumit_tensor *pumit__conv(pumit_tensor *x, pumit_tensor *weight, pumit_tensor *b
     if (!x || !weight) return NULL;
     if (x->ndim != 5 || weight->ndim != 5 || x->shape[4] != weight->shape[4])
         return fail_fit("conv", x, weight);
+    if (bias && (bias->ndim != 1 || bias->shape[0] != weight->shape[0]))
+        return fail_fit("conv's bias", bias, weight);
     bool patches = true;
     for (int32_t i = 0; i < 3; i++) {
         patches = patches && weight->shape[1 + i] == stride[i] && padding[i] == 0;

@@ -83,6 +83,7 @@ pumit_tensor *pumit__linear(pumit_tensor *x, pumit_tensor *weight, pumit_tensor 
     if (x->ndim < 1 || weight->ndim != 2 || x->shape[x->ndim - 1] != weight->shape[1])
         return mismatch("linear", x, weight);
     const int64_t out = weight->shape[0], in = weight->shape[1];
+    if (bias && (bias->ndim != 1 || bias->shape[0] != out)) return mismatch("linear", bias, weight);
     pumit_tensor *y = result_of(x, out);
     if (!y || multiply(y, rows_of(x), out, in, x, false, weight, true, bias, 0.0) != PUMIT_OK)
         return NULL;

@@ -162,7 +162,8 @@ pumit_tensor *pumit__scatter_rows(pumit_tensor *base, pumit_tensor *index, pumit
     rows = pumit__contiguous(rows);
     index = pumit__contiguous(index);
     if (!base || !rows || !index || check_index(base, index) != PUMIT_OK) return NULL;
-    if (rows->ndim != 3 || rows->shape[1] != index->shape[1] || rows->shape[2] != base->shape[2]) {
+    if (rows->ndim != 3 || rows->shape[0] != index->shape[0] || rows->shape[1] != index->shape[1] ||
+        rows->shape[2] != base->shape[2]) {
         pumit__fail(PUMIT_ERROR_SHAPE, "scatter_rows: rows %s do not fit index %s",
                     pumit__shape_string(rows->ndim, rows->shape).text,
                     pumit__shape_string(index->ndim, index->shape).text);

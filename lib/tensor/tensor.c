@@ -61,11 +61,14 @@ static pumit_status count_elements(int64_t *count, int32_t ndim, const int64_t *
     PUMIT__REQUIRE(ndim >= 0 && ndim <= PUMIT_MAX_DIMS, "a tensor has 0 to %d dimensions, not %d",
                    PUMIT_MAX_DIMS, ndim);
     PUMIT__REQUIRE(shape || ndim == 0, "the shape is NULL");
+    int64_t extent = 1; /* without the sizes of 0: strides must not overflow either */
     *count = 1;
-    for (int32_t i = 0; i < ndim; i++)
-        if (!pumit__multiply(count, *count, shape[i]))
+    for (int32_t i = 0; i < ndim; i++) {
+        if (!pumit__multiply(&extent, extent, shape[i] == 0 ? 1 : shape[i]))
             return pumit__fail(PUMIT_ERROR_SHAPE, "no tensor can have the shape %s",
                                pumit__shape_string(ndim, shape).text);
+        *count *= shape[i];
+    }
     return PUMIT_OK;
 }
 
