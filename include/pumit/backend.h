@@ -26,7 +26,8 @@ extern "C" {
 /** Answer of a kernel that does not do this shape: nothing was written, ask the next backend. */
 #define PUMIT_DECLINED 1
 
-/** dst[i] = src[i], or += with `accumulate`, converting types. Integers saturate, floats round to nearest even. */
+/** dst[i] = src[i], or += with `accumulate`, converting types. To a narrower float: round to nearest even. To an integer: the same,
+ * then saturate; NaN becomes 0. */
 typedef struct {
     const void *src;
     void *dst;
@@ -148,7 +149,7 @@ typedef struct {
 } pumit_rope_args;
 
 /** All of q, k, v, dst and their gradients: (n, length, heads, head_dim), packed. lse: (n, heads, length), the log of the
- * softmax's denominator, max included: written forward, read backward. */
+ * softmax's denominator, max included. Forward writes dst and lse; backward is given both. */
 typedef struct {
     const void *q, *k, *v;
     void *dst, *lse;
@@ -195,7 +196,7 @@ typedef struct {
 /**
  * For each sequence n: gather_rows: src (n, length, channels), dst (n, count, channels);
  * scatter_rows: src (n, count, channels), dst (n, length, channels), other rows untouched, added to with
- * `accumulate`. index: (n, count), 0 <= index < length, distinct within a sequence.
+ * `accumulate` (which gather_rows ignores). index: (n, count), 0 <= index < length, distinct within a sequence.
  */
 typedef struct {
     const void *src;
