@@ -100,8 +100,8 @@ pumit_tensor *pumit__slice(pumit_tensor *x, int32_t axis, int64_t start, int64_t
 {
     if (!x) return NULL;
     if (axis < 0 || axis >= x->ndim || start < 0 || length < 0 || start > x->shape[axis] - length) {
-        pumit__fail(PUMIT_ERROR_SHAPE, "slice: [%lld, %lld) of axis %d is not in %s",
-                    (long long)start, (long long)(start + length), axis,
+        pumit__fail(PUMIT_ERROR_SHAPE, "slice: %lld from %lld on along axis %d are not in %s",
+                    (long long)length, (long long)start, axis,
                     pumit__shape_string(x->ndim, x->shape).text);
         return NULL;
     }

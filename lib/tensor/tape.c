@@ -194,8 +194,13 @@ static pumit_status list_nodes(pumit_context *ctx, int64_t *count, pumit__node *
     bool done = list_node(ctx, count, last);
     for (int64_t i = 0; done && i < *count; i++) {
         const pumit__node *node = ctx->work[i];
-        for (int32_t k = 0; done && k < PUMIT__NODE_INPUTS; k++)
-            if (node->in[k] && node->in[k]->node) done = list_node(ctx, count, node->in[k]->node);
+        for (int32_t k = 0; done && k < PUMIT__NODE_INPUTS; k++) {
+            const pumit__slot *in = node->in[k];
+            if (in && in->spent)
+                return pumit__fail(PUMIT_ERROR_STATE,
+                                   "the loss shares a part of its tape with one that was used");
+            if (in && in->node) done = list_node(ctx, count, in->node);
+        }
     }
     if (!done) return pumit__fail_memory(*count * (int64_t)sizeof *ctx->work, "the tape");
     qsort(ctx->work, (size_t)*count, sizeof *ctx->work, later_first);
@@ -223,6 +228,7 @@ static pumit_status walk(pumit_context *ctx, int64_t count, pumit_status status)
         pumit__slot *result = node->result;
         if (status == PUMIT_OK) status = run_node(ctx, node);
         result->node = NULL;
+        result->spent = true;
         free_node(ctx, node, &more);
         drop_slot(result, &more);
         free_nodes(ctx, more);

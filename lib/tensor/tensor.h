@@ -14,6 +14,7 @@ typedef struct pumit__slot {
     pumit_context *ctx;
     pumit_tensor *grad;       /* NULL: none yet */
     struct pumit__node *node; /* owned; NULL for a leaf */
+    bool spent;               /* backward has used its node: what lies behind is out of reach */
     int32_t ndim;
     int64_t shape[PUMIT_MAX_DIMS];
 } pumit__slot;
