@@ -149,11 +149,11 @@ pumit_status pumit__init_path(const char **out, const pumit_trainer *t)
     return PUMIT_OK;
 }
 
-pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels)
+pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3])
 {
     pumit__sampler_options options = {.batch = t->options.batch,
                                       .channels = channels,
-                                      .patch = 16,
+                                      .patch = patch[1],
                                       .seed = (uint64_t)t->options.seed,
                                       .augment = t->options.augment != 0,
                                       .balance = t->options.balance};

@@ -31,7 +31,8 @@ static pumit_status create(pumit_trainer *t)
 
 static pumit_status open_data(pumit_trainer *t)
 {
-    return pumit__open_samplers(t, pumit_tokenizer_channels(t->tokenizer));
+    return pumit__open_samplers(t, pumit_tokenizer_channels(t->tokenizer),
+                                pumit_tokenizer_patch(t->tokenizer));
 }
 
 static double psnr(double mse)

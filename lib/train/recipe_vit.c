@@ -57,7 +57,7 @@ static pumit_status create(pumit_trainer *t)
 
 static pumit_status open_data(pumit_trainer *t)
 {
-    return pumit__open_samplers(t, pumit_vit_channels(t->vit));
+    return pumit__open_samplers(t, pumit_vit_channels(t->vit), pumit_vit_patch(t->vit));
 }
 
 /* Visible tokens of draw number `draw` for images (N, D, H, W, C). */

@@ -99,7 +99,7 @@ pumit_status pumit__train_options_raise(pumit_config *config, const char *recipe
 pumit_status pumit__train_options_read(pumit_trainer *t);
 
 /* create.c: samplers of crops over the training images, and without augmentation over the judged ones. */
-pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels);
+pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3]);
 /* A model's section of the config; its "seed" is train.seed unless set. */
 pumit_status pumit__model_section(pumit_config **out, const pumit_trainer *t, const char *name);
 /* Puts the model's full configuration into t->config, so that a resumed run makes the same one. */

@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Training runs: scores by hand, resuming bit for bit, what stops a run and what it leaves behind. */
+#include "lib/base/config.h"
+#include "lib/data/sampler.h"
+#include "lib/train/batches.h"
+#include "tests/image_files.h"
+
+#include <pumit/train.h>
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STEPS 7
+
+/* ------------------------------------------------------------------------------------------- data */
+
+static void write_thick(const char *name, int seed)
+{
+    float data[24 * 24 * 6];
+    for (int i = 0; i < 24 * 24 * 6; i++) data[i] = (float)(i * (seed + 3) % 251) + (float)(i % 24);
+    nifti_file file = nifti_plain(16, 32, 24, 24, 6);
+    file.pixdim[3] = 4.5;
+    nifti_write(name, &file, data, 24 * 24 * 6, 4);
+}
+
+/* Crops of DA 5 and DA 2. */
+static void write_images(void)
+{
+    uint8_t rows[20 * 20];
+    files_folder("set");
+    for (int n = 0; n < 5; n++) {
+        char name[32];
+        for (int i = 0; i < 400; i++) rows[i] = (uint8_t)((i % 20 * (n + 2) + i / 20 * 7) % 256);
+        snprintf(name, sizeof name, "set/%d.png", n);
+        png_write(name, 20, 20, 8, 0, false, rows);
+    }
+    write_thick("set/thick-a.nii", 1);
+    write_thick("set/thick-b.nii", 5);
+}
+
+/* Class 1 is brighter above; the last tenth lies. */
+static void fill_labelled(uint8_t *images, uint8_t *labels, int count, int seed)
+{
+    for (int n = 0; n < count; n++) {
+        labels[n] = (uint8_t)((n + seed) % 2);
+        for (int i = 0; i < 144; i++)
+            images[n * 144 + i] = (uint8_t)((i * 7 + n * 31 + seed) % 120 +
+                                            ((i / 12 < 6) == (labels[n] == 1) ? 90 : 0));
+        if (n % 10 == 9) labels[n] ^= 1;
+    }
+}
+
+static void write_archive(void)
+{
+    enum { TRAIN = 22, VAL = 12 };
+    static uint8_t images[2][TRAIN * 144], labels[2][TRAIN];
+    char shapes[4][96];
+    const int counts[] = {TRAIN, VAL};
+    for (int s = 0; s < 2; s++) {
+        fill_labelled(images[s], labels[s], counts[s], s + 1);
+        snprintf(shapes[s], sizeof *shapes,
+                 "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 12, 12), }", counts[s]);
+        snprintf(shapes[2 + s], sizeof *shapes,
+                 "{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }", counts[s]);
+    }
+    const npz_member members[] = {{"train_images", shapes[0], images[0], TRAIN * 144},
+                                  {"train_labels", shapes[2], labels[0], TRAIN},
+                                  {"val_images", shapes[1], images[1], VAL * 144},
+                                  {"val_labels", shapes[3], labels[1], VAL}};
+    npz_write("labelled.npz", members, 4, false);
+}
+
+static pumit_dataset *open_data(pumit_context *ctx, const char *name, const char *split)
+{
+    pumit_config *options;
+    pumit_dataset *dataset;
+    const char *path = files_path(name);
+    CHECK_OK(pumit_config_create(&options));
+    if (split) CHECK_OK(pumit_config_set_string(options, "split", split));
+    CHECK_OK(pumit_dataset_open(&dataset, ctx, 1, &path, options));
+    pumit_config_release(options);
+    return dataset;
+}
+
+/* ------------------------------------------------------------------------------------------- runs */
+
+static const char BASE[] =
+    "{\"tokenizer\": {\"channels\": [8, 8, 16], \"codes\": 8, \"code_dim\": 8},"
+    " \"vit\": {\"dim\": 16, \"depth\": 2, \"heads\": 2, \"hidden\": 24, \"pos_embed_shape\": [2, "
+    "2, 2]},"
+    " \"train\": {\"steps\": 7, \"batch\": 2, \"tokens\": [2, 2, 2], \"warmup\": 2, \"seed\": 3,"
+    "             \"validate_every\": 3, \"validate_batches\": 2, \"checkpoint_every\": 2,"
+    "             \"classify\": {\"batch\": 5}}}";
+
+static pumit_config *config_of(const char *recipe, const char *output)
+{
+    pumit_config *config;
+    CHECK_OK(pumit_config_parse(&config, BASE));
+    CHECK_OK(pumit_config_set_string(config, "recipe", recipe));
+    CHECK_OK(pumit_config_set_string(config, "output", files_path(output)));
+    if (strcmp(recipe, "vit") == 0)
+        CHECK_OK(pumit_config_set_string(config, "tokenizer.file",
+                                         files_path("tokenizer/model.safetensors")));
+    return config;
+}
+
+typedef struct {
+    pumit_context *ctx;
+    pumit_dataset *train, *validation;
+    pumit_config *config;
+    pumit_trainer *trainer;
+} run;
+
+static run run_open(const char *recipe, const char *output)
+{
+    pumit_config *options;
+    run r = {0};
+    CHECK_OK(pumit_config_parse(&options, "{\"threads\": 1}"));
+    CHECK_OK(pumit_context_create(&r.ctx, options));
+    pumit_config_release(options);
+    const bool labelled = strcmp(recipe, "classify") == 0;
+    r.train = open_data(r.ctx, labelled ? "labelled.npz" : "set", labelled ? "train" : NULL);
+    r.validation = labelled ? open_data(r.ctx, "labelled.npz", "val") : NULL;
+    r.config = config_of(recipe, output);
+    return r;
+}
+
+static pumit_status run_create(run *r)
+{
+    return pumit_trainer_create(&r->trainer, r->ctx, r->train, r->validation, r->config);
+}
+
+static void run_close(run *r)
+{
+    pumit_trainer_release(r->trainer);
+    pumit_config_release(r->config);
+    pumit_dataset_release(r->train);
+    pumit_dataset_release(r->validation);
+    pumit_context_release(r->ctx);
+}
+
+static int32_t stop_at(void *user, int64_t step, int64_t max_steps, const char *metrics)
+{
+    ck_assert_int_eq(max_steps, STEPS);
+    ck_assert_ptr_nonnull(strstr(metrics, "\"loss\":"));
+    return step == *(const int64_t *)user;
+}
+
+/* Runs to the end, or to `stop` if positive. `key`: one more JSON setting, or NULL. */
+static void run_whole(const char *recipe, const char *output, int64_t stop, bool resume,
+                      const char *key, const char *value)
+{
+    run r = run_open(recipe, output);
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", resume));
+    if (key) CHECK_OK(pumit_config_set_json(r.config, key, value));
+    CHECK_OK(run_create(&r));
+    pumit_trainer_set_progress(r.trainer, stop_at, &stop);
+    ck_assert_msg(pumit_trainer_run(r.trainer) == (stop > 0 ? PUMIT_ERROR_CANCELLED : PUMIT_OK),
+                  "%s", pumit_last_error());
+    run_close(&r);
+}
+
+/* The losses of metrics.jsonl, which must be of steps 1, 2, ... */
+static int losses_of(double losses[STEPS], const char *output)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s/metrics.jsonl", output);
+    size_t bytes;
+    char *text = (char *)files_read(name, &bytes), *rest = NULL;
+    text[bytes] = '\0'; /* there is room for it */
+    int count = 0;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        cJSON *object = cJSON_Parse(line);
+        ck_assert_int_lt(count, STEPS);
+        ck_assert_double_eq(cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, "step")),
+                            count + 1);
+        losses[count++] = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(object, "loss"));
+        cJSON_Delete(object);
+    }
+    free(text);
+    return count;
+}
+
+static void check_same_run(const char *a, const char *b)
+{
+    double losses[2][STEPS] = {{0}};
+    char names[2][64];
+    size_t bytes[2];
+    ck_assert_int_eq(losses_of(losses[0], a), STEPS);
+    ck_assert_int_eq(losses_of(losses[1], b), STEPS);
+    for (int i = 0; i < STEPS; i++)
+        ck_assert_msg(isfinite(losses[0][i]) && losses[0][i] == losses[1][i],
+                      "loss of step %d: %.17g and %.17g", i + 1, losses[0][i], losses[1][i]);
+    ck_assert(losses[0][0] != losses[0][STEPS - 1]);
+    snprintf(names[0], sizeof *names, "%s/model.safetensors", a);
+    snprintf(names[1], sizeof *names, "%s/model.safetensors", b);
+    uint8_t *first = files_read(names[0], &bytes[0]), *second = files_read(names[1], &bytes[1]);
+    ck_assert_uint_eq(bytes[0], bytes[1]);
+    ck_assert_int_eq(memcmp(first, second, bytes[0]), 0);
+    free(first);
+    free(second);
+}
+
+static bool exists(const char *name)
+{
+    return access(files_path(name), F_OK) == 0;
+}
+
+static void setup(void)
+{
+    files_setup();
+    write_images();
+    write_archive();
+}
+
+/* ----------------------------------------------------------------------------------------- resuming */
+
+static void check_resume(const char *recipe, int64_t stop, const char *key, const char *value)
+{
+    run_whole(recipe, "whole", 0, false, key, value);
+    run_whole(recipe, "broken", stop, false, key, value);
+    ck_assert(!exists("broken/model.safetensors"));
+    run_whole(recipe, "broken", 0, true, key, value);
+    check_same_run("whole", "broken");
+}
+
+START_TEST(tokenizer_resumes_exactly)
+{
+    check_resume("tokenizer", 3, NULL, NULL);
+}
+END_TEST
+
+START_TEST(accumulation_resumes_exactly)
+{
+    check_resume("tokenizer", 4, "train.accumulate", "3");
+}
+END_TEST
+
+START_TEST(vit_resumes_exactly)
+{
+    run_whole("tokenizer", "tokenizer", 0, false, NULL, NULL);
+    check_resume("vit", 3, NULL, NULL);
+    ck_assert(exists("whole/sheets/da2-step-000007.png"));
+    ck_assert(exists("whole/sheets/da5-step-000007.png"));
+}
+END_TEST
+
+/* The best weights so far belong to the state: step 3 is judged before the run is broken off. */
+START_TEST(classifier_resumes_exactly)
+{
+    check_resume("classify", 5, NULL, NULL);
+}
+END_TEST
+
+/* Lines beyond the checkpoint, whole or torn, are of steps that will come again. */
+START_TEST(later_metrics_are_dropped)
+{
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    run_whole("tokenizer", "broken", 3, false, NULL, NULL);
+    FILE *file = fopen(files_path("broken/metrics.jsonl"), "a");
+    fputs("{\"step\":4,\"loss\":77}\n{\"step\":5,\"lo", file);
+    fclose(file);
+    run_whole("tokenizer", "broken", 0, true, NULL, NULL);
+    check_same_run("whole", "broken");
+}
+END_TEST
+
+/* Resuming needs neither the recipe's options nor `init` again; a finished run stays as it is. */
+START_TEST(resuming_remembers)
+{
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    run_whole("tokenizer", "broken", 3, false, NULL, NULL);
+    run r = run_open("tokenizer", "broken");
+    pumit_config_release(r.config);
+    CHECK_OK(pumit_config_create(&r.config));
+    CHECK_OK(pumit_config_set_string(r.config, "output", files_path("broken")));
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    check_same_run("whole", "broken");
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    check_same_run("whole", "broken");
+    run_close(&r);
+    r = run_open("classify", "broken");
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+    files_check_failed(run_create(&r), PUMIT_ERROR_STATE, "broken", "recipe 'tokenizer'");
+    run_close(&r);
+}
+END_TEST
+
+/* A run that is killed, whenever that is, leaves a whole checkpoint, and goes on from it. */
+START_TEST(killed_runs_resume)
+{
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    for (int i = 0; i < 6; i++) {
+        const pid_t child = fork();
+        if (child == 0) {
+            run_whole("tokenizer", "killed", 0, true, "train.checkpoint_every", "1");
+            _exit(0);
+        }
+        usleep((useconds_t)(15000 + 9000 * i));
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+        /* what a kill in the middle of writing leaves */
+        if (exists("killed")) files_write("killed/checkpoint.safetensors.tmp-1", "half", 4);
+    }
+    run_whole("tokenizer", "killed", 0, true, "train.checkpoint_every", "1");
+    check_same_run("whole", "killed");
+}
+END_TEST
+
+START_TEST(broken_checkpoints_are_told)
+{
+    run_whole("tokenizer", "broken", 3, false, NULL, NULL);
+    CHECK_OK(truncate(files_path("broken/checkpoint.safetensors"), 2000));
+    run r = run_open("tokenizer", "broken");
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+    files_check_failed(run_create(&r), PUMIT_ERROR_FORMAT, "broken/checkpoint.safetensors", "");
+    run_close(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------ what stops runs */
+
+START_TEST(outputs_are_guarded)
+{
+    run_whole("tokenizer", "one", 0, false, NULL, NULL);
+    run r = run_open("tokenizer", "one");
+    files_check_failed(run_create(&r), PUMIT_ERROR_STATE, "one", "already holds a run");
+    run_close(&r);
+    files_write("file", "x", 1);
+    r = run_open("tokenizer", "file/run");
+    files_check_failed(run_create(&r), PUMIT_ERROR_IO, "file/run", "");
+    ck_assert_ptr_null(r.trainer);
+    run_close(&r);
+}
+END_TEST
+
+START_TEST(options_are_checked)
+{
+    static const struct {
+        const char *key, *value, *part;
+    } CASES[] = {{"train.stepz", "3", "train.stepz"},
+                 {"train.steps", "0", "train.steps"},
+                 {"train.steps", "\"many\"", "train.steps"},
+                 {"train.mask_ratio", "1.5", "train.mask_ratio"},
+                 {"train.tokens", "[4, 4]", "train.tokens"},
+                 {"train.classify.stepz", "3", NULL},
+                 {"train.tokenizer.stepz", "3", "train.stepz"},
+                 {"recipe", "\"cook\"", "recipe"},
+                 {"output", "\"\"", "output"}};
+    for (int64_t i = 0; i < PUMIT__COUNT(CASES); i++) {
+        run r = run_open("tokenizer", "run");
+        CHECK_OK(pumit_config_set_json(r.config, CASES[i].key, CASES[i].value));
+        const pumit_status status = run_create(&r);
+        ck_assert_msg(status == (CASES[i].part ? PUMIT_ERROR_INVALID_ARGUMENT : PUMIT_OK), "%s: %s",
+                      CASES[i].key, pumit_last_error());
+        if (CASES[i].part) ck_assert_ptr_nonnull(strstr(pumit_last_error(), CASES[i].part));
+        run_close(&r);
+        remove(files_path("run/config.json"));
+        remove(files_path("run/metrics.jsonl"));
+    }
+}
+END_TEST
+
+/* "train.RECIPE.KEY" counts for its recipe where "train.KEY" says nothing. */
+START_TEST(parts_serve_their_recipe)
+{
+    run r = run_open("tokenizer", "run");
+    CHECK_OK(
+        pumit_config_set_json(r.config, "train.tokenizer", "{\"clip_norm\": 0.25, \"steps\": 99}"));
+    CHECK_OK(pumit_config_set_json(r.config, "train.vit", "{\"clip_norm\": 0.75}"));
+    CHECK_OK(run_create(&r));
+    pumit_config *config;
+    double clip_norm;
+    int64_t steps;
+    CHECK_OK(pumit_config_read(&config, files_path("run/config.json")));
+    CHECK_OK(pumit_config_get_double(&clip_norm, config, "train.clip_norm", 0));
+    CHECK_OK(pumit_config_get_int(&steps, config, "train.steps", 0));
+    ck_assert_double_eq(clip_norm, 0.25);
+    ck_assert_int_eq(steps, STEPS);
+    pumit_config_release(config);
+    run_close(&r);
+}
+END_TEST
+
+START_TEST(codebooks_must_agree)
+{
+    run_whole("tokenizer", "tokenizer", 0, false, NULL, NULL);
+    run r = run_open("vit", "run");
+    CHECK_OK(pumit_config_set_int(r.config, "vit.codes", 16));
+    ck_assert_int_eq(run_create(&r), PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(pumit_last_error(), "the tokenizer has 8 codes"));
+    run_close(&r);
+}
+END_TEST
+
+/* Steps that are not finite change nothing; ten of them in a row end the run. */
+START_TEST(divergence_ends_the_run)
+{
+    run r = run_open("tokenizer", "run");
+    CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", 1e30));
+    CHECK_OK(pumit_config_set_int(r.config, "train.steps", 60));
+    CHECK_OK(pumit_config_set_int(r.config, "train.warmup", 0));
+    CHECK_OK(pumit_config_set_int(r.config, "train.checkpoint_every", 1000));
+    CHECK_OK(run_create(&r));
+    ck_assert_int_eq(pumit_trainer_run(r.trainer), PUMIT_ERROR_STATE);
+    ck_assert_ptr_nonnull(strstr(pumit_last_error(), "lower learning rate"));
+    char *text;
+    ck_assert_int_eq(pumit_trainer_summary(&text, r.trainer), PUMIT_ERROR_STATE);
+    ck_assert(!exists("run/checkpoint.safetensors") && !exists("run/model.safetensors"));
+    size_t bytes;
+    char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);
+    metrics[bytes] = '\0';
+    int skipped = 0;
+    for (const char *at = metrics; (at = strstr(at, "\"skipped\":1")); at++) skipped++;
+    ck_assert_int_eq(skipped, 10);
+    free(metrics);
+    run_close(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------- results */
+
+static double number(const cJSON *tree, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, key);
+    ck_assert_msg(cJSON_IsNumber(item), "the summary lacks %s", key);
+    return item->valuedouble;
+}
+
+static cJSON *summary_of(const run *r)
+{
+    char *text;
+    CHECK_OK(pumit_trainer_summary(&text, r->trainer));
+    cJSON *tree = cJSON_Parse(text);
+    ck_assert_ptr_nonnull(tree);
+    pumit_free(text);
+    return tree;
+}
+
+START_TEST(summaries_tell_the_run)
+{
+    double losses[STEPS];
+    run r = run_open("tokenizer", "run");
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    ck_assert_str_eq(pumit_trainer_model_path(r.trainer), files_path("run/model.safetensors"));
+    losses_of(losses, "run");
+    cJSON *summary = summary_of(&r);
+    ck_assert_double_eq(number(summary, "steps"), STEPS);
+    ck_assert_double_eq(number(summary, "first_loss"), losses[0]);
+    ck_assert_double_eq(number(summary, "last_loss"), losses[STEPS - 1]);
+    const cJSON *judged = cJSON_GetObjectItemCaseSensitive(summary, "validation");
+    const double perplexity = number(judged, "perplexity"), used = number(judged, "codes_used");
+    ck_assert(number(judged, "psnr") > 0 && number(judged, "psnr") < 60);
+    ck_assert(perplexity >= 1 && perplexity <= 8.001 && used >= 1 && used <= 8);
+    cJSON_Delete(summary);
+    run_close(&r);
+}
+END_TEST
+
+static double auc_of_model(pumit_context *ctx, const pumit_dataset *images)
+{
+    pumit_classifier *model;
+    double probabilities[64], auc;
+    int64_t labels[32];
+    const int64_t n = pumit_dataset_count(images);
+    CHECK_OK(pumit_classifier_load(&model, ctx, files_path("run/model.safetensors")));
+    for (int64_t i = 0; i < n; i++) {
+        pumit_tensor *row;
+        CHECK_OK(pumit_classifier_predict(&row, model, pumit_dataset_volume(images, i)));
+        CHECK_OK(pumit_tensor_read(row, PUMIT_F64, probabilities + 2 * i, 16));
+        labels[i] = pumit_dataset_label(images, i);
+        pumit_tensor_release(row);
+    }
+    CHECK_OK(pumit_classification_scores(NULL, &auc, n, 2, probabilities, labels));
+    pumit_classifier_release(model);
+    return auc;
+}
+
+/* The saved weights are those of the best validation, and a prediction prepares images as training does. */
+START_TEST(best_weights_are_kept)
+{
+    run r = run_open("classify", "run");
+    CHECK_OK(pumit_config_set_int(r.config, "train.steps", 100));
+    CHECK_OK(pumit_config_set_int(r.config, "train.validate_every", 10));
+    CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", 5e-3));
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    cJSON *summary = summary_of(&r);
+    const double best = number(summary, "best_auc");
+    ck_assert_double_eq_tol(auc_of_model(r.ctx, r.validation), best, 1e-9);
+    ck_assert(best >= number(cJSON_GetObjectItemCaseSensitive(summary, "validation"), "auc"));
+    ck_assert_double_gt(best, 0.6);
+    cJSON_Delete(summary);
+    run_close(&r);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------- batches */
+
+static int64_t take_epoch(int seen[32], pumit__batches *batches, int64_t epoch)
+{
+    const int64_t count = pumit__batches_count(batches);
+    int64_t first = -1;
+    for (int64_t i = 0; i < count; i++) {
+        pumit_tensor *images;
+        double spacing[3];
+        int64_t indices[5], got;
+        CHECK_OK(pumit__batches_take(&images, spacing, indices, &got, batches, epoch * count + i));
+        ck_assert_int_eq(pumit_tensor_shape(images)[0], got);
+        ck_assert_int_eq(pumit_tensor_shape(images)[2], 64); /* grown to 4 patches */
+        ck_assert(isinf(spacing[0]));
+        for (int64_t k = 0; k < got; k++) seen[indices[k]]++;
+        if (i == 0) first = indices[0];
+        pumit_tensor_release(images);
+    }
+    return first;
+}
+
+START_TEST(epochs_show_every_image)
+{
+    pumit_dataset *dataset = open_data(files_context, "labelled.npz", "train");
+    pumit__batches *batches;
+    pumit__batches_options options = {.batch = 5,
+                                      .channels = 1,
+                                      .patch = {16, 16, 16},
+                                      .seed = 4,
+                                      .shuffle = true,
+                                      .augment = true};
+    CHECK_OK(pumit__batches_create(&batches, files_context, dataset, &options));
+    int64_t firsts[3];
+    for (int64_t epoch = 0; epoch < 3; epoch++) {
+        int seen[32] = {0}, sum = 0;
+        firsts[epoch] = take_epoch(seen, batches, epoch);
+        for (int i = 0; i < 22; i++) {
+            ck_assert(seen[i] == 1 || seen[i] == 2); /* the last batch is filled up */
+            sum += seen[i];
+        }
+        ck_assert_int_eq(sum, 25);
+    }
+    int again[32] = {0};
+    ck_assert_int_eq(take_epoch(again, batches, 0), firsts[0]);
+    ck_assert(firsts[0] != firsts[1] || firsts[1] != firsts[2]);
+    pumit__batches_release(batches);
+    options.shuffle = options.augment = false;
+    CHECK_OK(pumit__batches_create(&batches, files_context, dataset, &options));
+    int once[32] = {0};
+    ck_assert_int_eq(take_epoch(once, batches, 0), 0);
+    for (int i = 0; i < 22; i++) ck_assert_int_eq(once[i], 1);
+    pumit__batches_release(batches);
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+/* Five flat images against two thick ones: 5 : 2, sqrt(5) : sqrt(2), 1 : 1. */
+START_TEST(buckets_can_be_balanced)
+{
+    static const double BALANCE[] = {0, 0.5, 1}, SHARE[] = {5.0 / 7, 0.6126, 0.5};
+    pumit_dataset *dataset = open_data(files_context, "set", NULL);
+    for (int i = 0; i < 3; i++) {
+        pumit__sampler *sampler;
+        const pumit__sampler_options options = {
+            .batch = 1, .channels = 1, .tokens = {1, 1, 1}, .patch = 16, .balance = BALANCE[i]};
+        CHECK_OK(pumit__sampler_create(&sampler, files_context, dataset, &options));
+        int flat = 0;
+        for (int64_t step = 0; step < 2000; step++) {
+            pumit_tensor *image;
+            double spacing[3];
+            CHECK_OK(pumit__sampler_batch(&image, spacing, NULL, sampler, step));
+            flat += isinf(spacing[0]);
+            pumit_tensor_release(image);
+        }
+        ck_assert_double_eq_tol(flat / 2000.0, SHARE[i], 0.035);
+        pumit__sampler_release(sampler);
+    }
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------------- scores */
+
+/* Two classes: probabilities {1 - p, p}. */
+static void check_binary(int n, const double *p, const int64_t *labels, double accuracy, double auc)
+{
+    double rows[32], got_accuracy, got_auc;
+    for (int i = 0; i < n; i++) rows[2 * i] = 1 - p[i], rows[2 * i + 1] = p[i];
+    CHECK_OK(pumit_classification_scores(&got_accuracy, &got_auc, n, 2, rows, labels));
+    ck_assert_double_eq_tol(got_accuracy, accuracy, 1e-12);
+    if (isnan(auc))
+        ck_assert(isnan(got_auc));
+    else
+        ck_assert_double_eq_tol(got_auc, auc, 1e-12);
+}
+
+START_TEST(scores_of_two_classes)
+{
+    const double plain[] = {0.1, 0.4, 0.35, 0.8}, ties[] = {0.5, 0.5, 0.5, 0.9},
+                 same[] = {0.3, 0.3, 0.3};
+    const int64_t plain_labels[] = {0, 0, 1, 1}, ties_labels[] = {0, 1, 0, 1},
+                  same_labels[] = {1, 0, 1}, one_class[] = {0, 0, 0};
+    /* pairs won: 0.35 beats 0.1 alone, 0.8 beats both */
+    check_binary(4, plain, plain_labels, 0.75, 0.75);
+    /* 0.5 ties with both, 0.9 beats both: (0.5 + 0.5 + 1 + 1) / 4; a tied row counts as class 0 */
+    check_binary(4, ties, ties_labels, 0.75, 0.75);
+    check_binary(3, same, same_labels, 1.0 / 3, 0.5);
+    check_binary(3, same, one_class, 1, NAN);
+}
+END_TEST
+
+START_TEST(scores_of_three_classes)
+{
+    const double rows[] = {0.6, 0.3, 0.1, 0.2, 0.5, 0.3, 0.3, 0.4, 0.3, 0.1, 0.2, 0.7};
+    const int64_t labels[] = {0, 1, 2, 2}, two[] = {0, 1, 1, 0};
+    double accuracy, auc;
+    CHECK_OK(pumit_classification_scores(&accuracy, &auc, 4, 3, rows, labels));
+    ck_assert_double_eq_tol(accuracy, 0.75, 1e-12);
+    /* class 0: 1; class 1: 1; class 2: 0.3 ties with 0.3 and beats 0.1, 0.7 beats both: 3.5 / 4 */
+    ck_assert_double_eq_tol(auc, (1 + 1 + 0.875) / 3, 1e-12);
+    /* class 2 does not occur: class 0 has 0.6 and 0.1 against 0.2 and 0.3; class 1 the mirror image */
+    CHECK_OK(pumit_classification_scores(NULL, &auc, 4, 3, rows, two));
+    ck_assert_double_eq_tol(auc, (0.5 + 1) / 2, 1e-12);
+}
+END_TEST
+
+START_TEST(scores_refuse_nonsense)
+{
+    const double rows[] = {0.5, 0.5, NAN, 0.5};
+    const int64_t labels[] = {0, 1}, high[] = {0, 2};
+    double auc;
+    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 2, 2, rows, labels), PUMIT_OK);
+    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 2, 2, rows, high), PUMIT_OK);
+    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 0, 2, rows, labels), PUMIT_OK);
+    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 1, 2, NULL, labels), PUMIT_OK);
+}
+END_TEST
+
+Suite *suite_train(void);
+Suite *suite_train(void)
+{
+    Suite *suite = suite_create("train");
+    TCase *runs = tcase_create("runs"), *scores = tcase_create("scores");
+    tcase_add_checked_fixture(runs, setup, files_teardown);
+    tcase_set_timeout(runs, 120);
+    tcase_add_test(runs, tokenizer_resumes_exactly);
+    tcase_add_test(runs, accumulation_resumes_exactly);
+    tcase_add_test(runs, vit_resumes_exactly);
+    tcase_add_test(runs, classifier_resumes_exactly);
+    tcase_add_test(runs, later_metrics_are_dropped);
+    tcase_add_test(runs, resuming_remembers);
+    tcase_add_test(runs, killed_runs_resume);
+    tcase_add_test(runs, broken_checkpoints_are_told);
+    tcase_add_test(runs, outputs_are_guarded);
+    tcase_add_test(runs, options_are_checked);
+    tcase_add_test(runs, parts_serve_their_recipe);
+    tcase_add_test(runs, codebooks_must_agree);
+    tcase_add_test(runs, divergence_ends_the_run);
+    tcase_add_test(runs, summaries_tell_the_run);
+    tcase_add_test(runs, best_weights_are_kept);
+    tcase_add_test(runs, epochs_show_every_image);
+    tcase_add_test(runs, buckets_can_be_balanced);
+    tcase_add_test(scores, scores_of_two_classes);
+    tcase_add_test(scores, scores_of_three_classes);
+    tcase_add_test(scores, scores_refuse_nonsense);
+    suite_add_tcase(suite, runs);
+    suite_add_tcase(suite, scores);
+    return suite;
+}
