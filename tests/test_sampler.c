@@ -247,6 +247,36 @@ START_TEST(thin_images_grow_in_depth)
 }
 END_TEST
 
+/* Nine images of one bucket and one of another: nine to one, or by full balance one to one. */
+START_TEST(balance_evens_buckets_out)
+{
+    const uint8_t pixels[36] = {0};
+    files_folder("set");
+    write_ramp("set/a.nii", 20, 20, 20, 1, 1);
+    for (int i = 0; i < 9; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "set/%d.png", i);
+        png_write(name, 6, 6, 8, 0, false, pixels);
+    }
+    for (int balance = 0; balance < 2; balance++) {
+        pumit__sampler_options options = plain;
+        options.batch = 1;
+        options.balance = balance;
+        pumit__sampler *sampler = make_sampler(&options);
+        int solid = 0;
+        for (int64_t step = 0; step < 400; step++) {
+            pumit_tensor *batch;
+            double spacing[3];
+            CHECK_OK(pumit__sampler_batch(&batch, spacing, NULL, sampler, step));
+            solid += pumit_tensor_shape(batch)[1] > 1;
+            pumit_tensor_release(batch);
+        }
+        ck_assert_msg(abs(solid - (balance ? 200 : 40)) <= (balance ? 50 : 30), "%d", solid);
+        pumit__sampler_release(sampler);
+    }
+}
+END_TEST
+
 START_TEST(bad_options_are_refused)
 {
     files_folder("set");
@@ -348,6 +378,7 @@ Suite *suite_sampler(void)
     tcase_add_test(tcase, plain_crops_are_pieces_of_the_image);
     tcase_add_test(tcase, images_of_a_batch_differ);
     tcase_add_test(tcase, thin_images_grow_in_depth);
+    tcase_add_test(tcase, balance_evens_buckets_out);
     tcase_add_test(tcase, bad_options_are_refused);
     tcase_add_test(tcase, filters_interpolate_and_average);
     tcase_add_test(tcase, crops_sample_where_they_say);
