@@ -2,6 +2,7 @@
 /* Training runs: scores by hand, resuming bit for bit, what stops a run and what it leaves behind. */
 #include "lib/base/config.h"
 #include "lib/data/sampler.h"
+#include "lib/tensor/safetensors.h"
 #include "lib/train/batches.h"
 #include "tests/image_files.h"
 
@@ -485,19 +486,35 @@ static double auc_of_model(pumit_context *ctx, const pumit_dataset *images)
     return auc;
 }
 
+/* Whether the model file's head is the tensor of that name in the checkpoint. */
+static void check_saved_head(const char *name, bool same)
+{
+    pumit__safetensors *model, *checkpoint;
+    CHECK_OK(pumit__safetensors_open(&model, files_path("run/model.safetensors")));
+    CHECK_OK(pumit__safetensors_open(&checkpoint, files_path("run/checkpoint.safetensors")));
+    const pumit__safetensors_entry *a = pumit__safetensors_find(model, "head.weight"),
+                                   *b = pumit__safetensors_find(checkpoint, name);
+    ck_assert(a && b && a->bytes == b->bytes);
+    ck_assert_msg((memcmp(a->data, b->data, (size_t)a->bytes) == 0) == same, "%s", name);
+    pumit__safetensors_close(model);
+    pumit__safetensors_close(checkpoint);
+}
+
 /* The saved weights are those of the best validation, and a prediction prepares images as training does. */
 START_TEST(best_weights_are_kept)
 {
     run r = run_open("classify", "run");
     CHECK_OK(pumit_config_set_int(r.config, "train.steps", 100));
-    CHECK_OK(pumit_config_set_int(r.config, "train.validate_every", 10));
-    CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", 5e-3));
+    CHECK_OK(pumit_config_set_int(r.config, "train.validate_every", 1));
+    CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", 1e-2));
     CHECK_OK(run_create(&r));
     CHECK_OK(pumit_trainer_run(r.trainer));
     cJSON *summary = summary_of(&r);
     const double best = number(summary, "best_auc");
     ck_assert_double_eq_tol(auc_of_model(r.ctx, r.validation), best, 1e-9);
     ck_assert(best >= number(cJSON_GetObjectItemCaseSensitive(summary, "validation"), "auc"));
+    check_saved_head("best.head.weight", true);
+    check_saved_head("model.head.weight", number(summary, "best_step") == 100);
     ck_assert_double_gt(best, 0.6);
     cJSON_Delete(summary);
     run_close(&r);
