@@ -113,6 +113,64 @@ void golden_compare_value(golden *g, double got, double expected, double bound, 
     judge(g, fabs(got - expected) / fabs(expected), bound, name);
 }
 
+/* ---------------------------------------------------------------------------------------- gradients */
+
+pumit_tensor *golden_gradient(pumit_tensor *tensor)
+{
+    return tensor && tensor->slot ? tensor->slot->grad : NULL;
+}
+
+static double norm_of(golden *g, const char *name)
+{
+    pumit_tensor *tensor = golden_tensor(g, "%s", name);
+    pumit_tensor *squares = tensor ? pumit__mul(tensor, tensor) : NULL;
+    double sum = 0.0;
+    if (squares)
+        pumit_tensor_item(&sum, pumit__sum(squares, (UINT32_C(1) << squares->ndim) - 1, 1.0));
+    return sqrt(sum);
+}
+
+void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix)
+{
+    char key[192];
+    double sum = 0.0;
+    for (int64_t i = 0; i < pumit_module_parameter_count(module); i++) {
+        snprintf(key, sizeof key, "%s.%s", prefix, pumit_module_parameter_name(module, i));
+        sum += pow(norm_of(g, key), 2.0);
+    }
+    g->noise = 1e-7 * sqrt(sum);
+    for (int64_t i = 0; i < pumit_module_parameter_count(module); i++) {
+        const char *name = pumit_module_parameter_name(module, i);
+        if (golden_has(g, "%s.%s", prefix, name))
+            golden_compare(g, golden_gradient(pumit_module_parameter(module, i)),
+                           golden_tensor(g, "%s.%s", prefix, name), GOLDEN_GRADIENT, "%s.%s",
+                           prefix, name);
+    }
+    g->noise = 0.0;
+    pumit_module_zero_grad(module);
+}
+
+double golden_item(const pumit_tensor *scalar)
+{
+    double value = NAN;
+    return scalar && pumit_tensor_item(&value, scalar) == PUMIT_OK ? value : NAN;
+}
+
+void golden_compare_scalar(golden *g, double got, const char *name)
+{
+    golden_compare_value(g, got, golden_item(golden_tensor(g, "%s", name)), GOLDEN_FORWARD, "%s",
+                         name);
+}
+
+/* ------------------------------------------------------------------------------------------ running */
+
+pumit_status golden_config(pumit_config **out, const golden *g)
+{
+    const char *text = pumit__safetensors_metadata(g->file, "pumit.config");
+    return text ? pumit_config_parse(out, text)
+                : pumit__fail(PUMIT_ERROR_FORMAT, "%s: no pumit.config", g->path);
+}
+
 /* What a file is of: its metadata says; the two without "pumit.model" are known by what they hold. */
 static pumit_status run(golden *g)
 {

@@ -9,6 +9,8 @@
 #include "lib/tensor/safetensors.h"
 #include "lib/tensor/tensor.h"
 
+#include <pumit/tokenizer.h>
+
 typedef struct {
     pumit_context *ctx;
     const pumit__safetensors *file;
@@ -38,6 +40,20 @@ void golden_compare(golden *g, const pumit_tensor *got, const pumit_tensor *expe
                     const char *name, ...) PUMIT__PRINTF(5, 6);
 void golden_compare_value(golden *g, double got, double expected, double bound, const char *name,
                           ...) PUMIT__PRINTF(5, 6);
+
+double golden_item(const pumit_tensor *scalar); /* NAN where there is none */
+/* Against the scalar `name` of the file. */
+void golden_compare_scalar(golden *g, double got, const char *name);
+pumit_tensor *golden_gradient(pumit_tensor *tensor); /* borrowed; NULL: none */
+/*
+ * All gradients under "PREFIX.NAME", then forgets them. Some are zero in exact arithmetic (a bias before a norm with one
+ * channel a group): what the file has for those is noise, 1e-7 of the whole gradient.
+ */
+void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix);
+/* The configuration in the file's metadata. */
+pumit_status golden_config(pumit_config **out, const golden *g);
+/* The tokenizer that a transformer's file carries under "tokenizer.": its sizes are those of its arrays. */
+pumit_status golden_carried_tokenizer(pumit_tokenizer **out, golden *g);
 
 pumit_status golden_sac(golden *g);
 pumit_status golden_tokenizer(golden *g);
