@@ -123,18 +123,21 @@ START_TEST(truncated_pictures_are_refused)
 END_TEST
 
 /* The content decides, not the name. */
-START_TEST(names_do_not_matter)
+START_TEST(content_decides)
 {
     const uint8_t gray[4] = {1, 2, 3, 4};
     int64_t count;
-    png_write("scan.nii", 2, 2, 8, 0, false, gray);
-    pumit_volume *volume = read_volume("scan.nii");
+    png_write("scan.jpg", 2, 2, 8, 0, false, gray); /* another picture's name misleads nobody */
+    pumit_volume *volume = read_volume("scan.jpg");
     check_voxels(volume, 4, (const float[]){1, 2, 3, 4});
     pumit_volume_release(volume);
-    CHECK_OK(pumit_volume_file_count(&count, files_context, files_path("scan.nii")));
+    CHECK_OK(pumit_volume_file_count(&count, files_context, files_path("scan.jpg")));
     ck_assert_int_eq(count, 1);
-    files_check_failed(pumit_volume_read(&volume, files_context, files_path("scan.nii"), 1),
-                       PUMIT_ERROR_INVALID_ARGUMENT, "scan.nii", "number 1");
+    files_check_failed(pumit_volume_read(&volume, files_context, files_path("scan.jpg"), 1),
+                       PUMIT_ERROR_INVALID_ARGUMENT, "scan.jpg", "number 1");
+    png_write("scan.nii", 2, 2, 8, 0, false, gray);
+    files_check_failed(pumit_volume_read(&volume, files_context, files_path("scan.nii"), 0),
+                       PUMIT_ERROR_FORMAT, "scan.nii", "PNG");
     files_write_gzip("scan.png.gz", "\x89PNG\r\n\x1a\n", 8);
     files_check_failed(pumit_volume_read(&volume, files_context, files_path("scan.png.gz"), 0),
                        PUMIT_ERROR_FORMAT, "scan.png.gz", "gzip");
@@ -185,7 +188,7 @@ Suite *suite_pictures(void)
     tcase_add_test(tcase, png_colours_are_read);
     tcase_add_test(tcase, jpeg_is_read);
     tcase_add_test(tcase, truncated_pictures_are_refused);
-    tcase_add_test(tcase, names_do_not_matter);
+    tcase_add_test(tcase, content_decides);
     tcase_add_test(tcase, sheets_show_every_tile);
     suite_add_tcase(suite, tcase);
     return suite;

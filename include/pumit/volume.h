@@ -25,8 +25,8 @@ extern "C" {
 PUMIT_API pumit_status pumit_degree_of_anisotropy(int32_t *out, const double spacing[3]);
 
 /**
- * Reads an image file: NIfTI-1 and -2 (.nii, .nii.gz, .hdr/.img pairs), PNG, JPEG; the content
- * decides, not the name. `index` chooses one volume of a 4D file, 0 otherwise.
+ * Reads an image file: NIfTI-1 and -2 (.nii, .nii.gz, .hdr/.img pairs), PNG, JPEG. The content
+ * decides; a picture under a NIfTI name is PUMIT_ERROR_FORMAT. `index` chooses one volume of a 4D file, 0 otherwise.
  * PUMIT_ERROR_IO, _FORMAT (broken, truncated, not an image), _LIMIT (larger than the context's "limits.voxels"), each naming the
  * file and the reason. @since 0.1
  */
@@ -72,7 +72,7 @@ PUMIT_API const char *pumit_volume_modality(const pumit_volume *volume);
 PUMIT_API const float *pumit_volume_voxels(const pumit_volume *volume);
 
 /**
- * The image as networks take it: new tensor (1, D, H, W, channels), intensities in [0, 1]. 8-bit and RGB images
+ * The image as networks take it: new tensor (1, D, H, W, channels), intensities in [0, 1]. 8-bit pictures (2D or RGB)
  * are divided by 255; others are mapped linearly so that the 0.5th and 99.5th percentiles of the voxels above the
  * minimum become 0 and 1, and clamped; NaN and infinities become 0. Gray is repeated to `channels`; RGB becomes luma
  * (0.299, 0.587, 0.114) for one channel. @since 0.1

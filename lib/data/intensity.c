@@ -104,7 +104,8 @@ static pumit__window stretch(population *p)
 pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
 {
     const int64_t *s = volume->shape;
-    if (volume->eight_bit) {
+    /* Pictures use the whole range by convention; 8-bit scans are some scanner's or converter's choice. */
+    if (volume->eight_bit && (isinf(volume->spacing[0]) || s[3] == 3)) {
         *out = (pumit__window){0, 1.0 / 255};
         return PUMIT_OK;
     }

@@ -22,6 +22,21 @@ static bool opens_like_nifti(const pumit__sniffed *file)
            starts_with(file, 0, "\x1c\x02\0\0", 4) || starts_with(file, 0, "\0\0\x02\x1c", 4);
 }
 
+/* A picture under a name that promises a geometry would enter as one slice without spacing: somebody's mistake. */
+static pumit_status check_name(const pumit__sniffed *file)
+{
+    static const char *const geometric[] = {".nii", ".nii.gz", ".hdr", ".img"};
+    if (file->kind != PUMIT__FILE_PNG && file->kind != PUMIT__FILE_JPEG) return PUMIT_OK;
+    const char *kind = file->kind == PUMIT__FILE_PNG ? "PNG" : "JPEG";
+    for (int64_t i = 0; i < PUMIT__COUNT(geometric); i++)
+        if (pumit__ends_with(file->path, geometric[i]))
+            return pumit__fail(
+                PUMIT_ERROR_FORMAT,
+                "%s: is a %s picture, not NIfTI as its name says; rename it if that is meant",
+                file->path, kind);
+    return PUMIT_OK;
+}
+
 static pumit_status choose_kind(pumit__sniffed *file)
 {
     if (opens_like_nifti(file))
@@ -41,7 +56,7 @@ static pumit_status choose_kind(pumit__sniffed *file)
     if (file->gzip && file->kind != PUMIT__FILE_NIFTI)
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: only NIfTI is read from gzip; decompress this one", file->path);
-    return PUMIT_OK;
+    return check_name(file);
 }
 
 static pumit_status read_head(pumit__sniffed *file)
