@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Branch-free exp, log and normal distribution for loops that the compiler vectorises. The polynomials
- * are weighted minimax fits made for this file; errors below were measured over all floats of the
- * range against double.
+ * Branch-free exp, log, sigmoid and normal distribution for loops that the compiler vectorises. The
+ * polynomials are weighted minimax fits made for this file. Largest errors, measured on every 13th
+ * float of the range against double: exp 1.2 ulp, log 1.0, sigmoid 2.4; Phi 1.7e-7 absolute, 10 ulp
+ * above -5; x Phi(x) 5.5e-8 absolute below 0.
  */
 #ifndef PUMIT_KERNELS_CPU_ISA_MATH_H
 #define PUMIT_KERNELS_CPU_ISA_MATH_H
