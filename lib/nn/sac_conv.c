@@ -177,6 +177,7 @@ pumit_status pumit_sac_conv_forward_da(pumit_tensor **out, int32_t *out_down, pu
     PUMIT__REQUIRE(out && conv && src, "pumit_sac_conv_forward: an argument is NULL");
     PUMIT__REQUIRE(da >= 0 && da <= PUMIT__MOST_ANISOTROPY,
                    "degree of anisotropy %d is not in 0..5", da);
+    PUMIT__REQUIRE(down >= -32 && down <= 32, "%d in-plane halvings are not in -32..32", down);
     *out = NULL;
     const int64_t mark = pumit__scope_begin(src->ctx);
     const pumit__feature f =
