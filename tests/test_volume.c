@@ -251,6 +251,25 @@ START_TEST(special_images_become_sensible)
 }
 END_TEST
 
+/* A scan of 8 bits that uses a part of the range is stretched like any other scan; a picture is not. */
+START_TEST(scans_of_8_bits_are_stretched)
+{
+    const uint8_t data[8] = {0, 26, 52, 78, 104, 130, 26, 78};
+    const int64_t deep[3] = {2, 2, 2}, flat[3] = {1, 2, 4};
+    pumit_tensor *scan, *picture;
+    pumit_volume *v = make_volume(PUMIT_U8, deep, 1, data, 1, 1, 1),
+                 *p = make_volume(PUMIT_U8, flat, 1, data, 1, 1, 1);
+    CHECK_OK(pumit_volume_to_tensor(&scan, v, files_context, 1));
+    CHECK_OK(pumit_volume_to_tensor(&picture, p, files_context, 1));
+    ck_assert_float_eq_tol(tensor_values(scan)[5], 1.0, 1e-6);
+    ck_assert_float_eq_tol(tensor_values(picture)[5], 130.0 / 255, 1e-6);
+    pumit_tensor_release(scan);
+    pumit_tensor_release(picture);
+    pumit_volume_release(v);
+    pumit_volume_release(p);
+}
+END_TEST
+
 START_TEST(channels_convert)
 {
     const uint8_t gray[2] = {51, 255}, colour[6] = {255, 0, 51, 10, 20, 30};
@@ -346,6 +365,7 @@ Suite *suite_volume(void)
     tcase_add_test(tcase, every_type_converts);
     tcase_add_test(tcase, percentiles_are_exact);
     tcase_add_test(tcase, special_images_become_sensible);
+    tcase_add_test(tcase, scans_of_8_bits_are_stretched);
     tcase_add_test(tcase, channels_convert);
     tcase_add_test(tcase, patches_are_whole_and_few_enough);
     tcase_add_test(tcase, patches_are_resampled);
