@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The built programs from outside: how they answer, how they fail, and one small run through all of them. */
+#include "tests/image_files.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const PROGRAMS[] = {"pumit-pretrain-tokenizer",
+                                       "pumit-pretrain-vit",
+                                       "pumit-finetune-classify",
+                                       "pumit-classify",
+                                       "pumit-embed",
+                                       "pumit-reconstruct",
+                                       "pumit-info"};
+#define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
+#define MOST_WORDS    24
+
+/* PUMIT_BIN, or "bin" beside the folder that the runner lies in. */
+static const char *program_path(const char *program)
+{
+    static char path[4096];
+    const char *const folder = getenv("PUMIT_BIN");
+    if (folder) {
+        snprintf(path, sizeof path, "%s/%s", folder, program);
+        return path;
+    }
+    char self[2048];
+    const ssize_t got = readlink("/proc/self/exe", self, sizeof self - 1);
+    ck_assert_int_gt(got, 0);
+    self[got] = '\0';
+    for (int i = 0; i < 2; i++) *strrchr(self, '/') = '\0';
+    snprintf(path, sizeof path, "%s/bin/%s", self, program);
+    return path;
+}
+
+typedef struct {
+    int status; /* of exit */
+    char out[65536], err[8192];
+} answer;
+
+static void read_text(char *text, size_t bytes, const char *name)
+{
+    FILE *file = fopen(files_path(name), "r");
+    ck_assert_ptr_nonnull(file);
+    text[fread(text, 1, bytes - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void redirect(const char *name, int onto)
+{
+    const int fd = open(files_path(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (fd < 0 || dup2(fd, onto) < 0) _exit(99);
+}
+
+static pid_t start(char **words)
+{
+    const char *const path = program_path(words[0]);
+    ck_assert_msg(access(path, X_OK) == 0, "%s is not built", path);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        redirect("stdout", 1);
+        redirect("stderr", 2);
+        execv(path, words);
+        _exit(98);
+    }
+    return child;
+}
+
+/* One static answer; `line`: the program's name and its arguments, split at blanks. */
+static const answer *run(const char *line)
+{
+    static answer a;
+    static char copy[8192];
+    char *words[MOST_WORDS + 1] = {0}, *rest = NULL;
+    int count = 0, status;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        ck_assert_int_lt(count, MOST_WORDS);
+        words[count++] = word;
+    }
+    ck_assert_int_gt(waitpid(start(words), &status, 0), 0);
+    ck_assert_msg(WIFEXITED(status), "%s: ended by signal %d", line, WTERMSIG(status));
+    a.status = WEXITSTATUS(status);
+    read_text(a.out, sizeof a.out, "stdout");
+    read_text(a.err, sizeof a.err, "stderr");
+    return &a;
+}
+
+static const answer *runf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static const answer *runf(const char *format, ...)
+{
+    char line[8192];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    return run(line);
+}
+
+/* Exit status `status`, nothing on stdout, one line on stderr that begins with the program's name and holds `part`. */
+static void check_line(const answer *a, int status, const char *program, const char *part)
+{
+    const char *const end = strchr(a->err, '\n');
+    ck_assert_msg(a->status == status, "%s: exit status %d: %s", program, a->status, a->err);
+    ck_assert_msg(end && end[1] == '\0', "%s: not one line: %s", program, a->err);
+    ck_assert_msg(strncmp(a->err, program, strlen(program)) == 0 &&
+                      strncmp(a->err + strlen(program), ": ", 2) == 0,
+                  "%s: %s", program, a->err);
+    ck_assert_msg(strstr(a->err, part) != NULL, "%s: \"%s\" lacks \"%s\"", program, a->err, part);
+    ck_assert_msg(a->out[0] == '\0', "%s: stdout: %s", program, a->out);
+}
+
+static void check_done(const answer *a)
+{
+    ck_assert_msg(a->status == 0, "exit status %d: %s", a->status, a->err);
+}
+
+/* ------------------------------------------------------------------------------------------- habits */
+
+START_TEST(help_and_version)
+{
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
+        const answer *a = runf("%s --help", PROGRAMS[i]);
+        check_done(a);
+        ck_assert_ptr_nonnull(strstr(a->out, "Usage: "));
+        ck_assert_ptr_nonnull(strstr(a->out, "--json"));
+        ck_assert_str_eq(a->err, "");
+        a = runf("%s --version", PROGRAMS[i]);
+        check_done(a);
+        ck_assert_ptr_nonnull(strstr(a->out, pumit_version()));
+    }
+}
+END_TEST
+
+START_TEST(wrong_usage)
+{
+    for (int i = 0; i < PROGRAM_COUNT; i++) {
+        check_line(run(PROGRAMS[i]), 2, PROGRAMS[i], "--help");
+        check_line(runf("%s --no-such-option", PROGRAMS[i]), 2, PROGRAMS[i], "--no-such-option");
+        check_line(runf("%s --threads two x y", PROGRAMS[i]), 2, PROGRAMS[i], "two");
+        check_line(runf("%s --set novalue x y", PROGRAMS[i]), 2, PROGRAMS[i], "novalue");
+        check_line(runf("%s x y --config", PROGRAMS[i]), 2, PROGRAMS[i], "--config");
+    }
+    check_line(run("pumit-pretrain-vit x"), 2, "pumit-pretrain-vit", "--output");
+    check_line(run("pumit-reconstruct x y"), 2, "pumit-reconstruct", "--output");
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------ failures */
+
+/* What every program that reads images says of one. */
+static void check_all_refuse(const char *name, const char *part)
+{
+    const char *const path = files_path(name);
+    check_line(runf("pumit-info %s", path), 1, "pumit-info", part);
+    check_line(runf("pumit-pretrain-tokenizer -o %s %s", files_path("run"), path), 1,
+               "pumit-pretrain-tokenizer", part);
+    check_line(runf("pumit-finetune-classify -o %s %s", files_path("run"), path), 1,
+               "pumit-finetune-classify", part);
+    ck_assert_int_ne(access(files_path("run"), F_OK), 0);
+}
+
+START_TEST(bad_inputs)
+{
+    nifti_file file = nifti_plain(2, 8, 20, 20, 20);
+    static uint8_t voxels[8000];
+    file.cut = 5000;
+    nifti_write("cut.nii", &file, voxels, 8000, 1);
+    size_t bytes;
+    uint8_t *whole = files_read("cut.nii", &bytes);
+    files_write_gzip("whole.nii.gz", whole, bytes);
+    free(whole);
+    whole = files_read("whole.nii.gz", &bytes);
+    files_write("torn.nii.gz", whole, bytes / 2);
+    free(whole);
+    files_write("text.nii", "this is no image at all", 23);
+    files_folder("empty");
+    check_all_refuse("missing.nii.gz", "missing.nii.gz");
+    check_all_refuse("cut.nii", "cut.nii");
+    check_all_refuse("torn.nii.gz", "torn.nii.gz");
+    check_all_refuse("text.nii", "text.nii");
+    check_all_refuse("empty", "no image");
+}
+END_TEST
+
+/* The content decides, not the name. */
+START_TEST(renamed_pictures)
+{
+    const uint8_t rows[16 * 16] = {9, 200, 7};
+    png_write("picture.nii", 16, 16, 8, 0, false, rows);
+    const answer *a = runf("pumit-info --json %s", files_path("picture.nii"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "\"da\":\t5"));
+}
+END_TEST
+
+START_TEST(bad_outputs)
+{
+    const uint8_t rows[16 * 16] = {9, 200, 7};
+    png_write("picture.png", 16, 16, 8, 0, false, rows);
+    files_write("file", "x", 1);
+    check_line(runf("pumit-pretrain-tokenizer -o %s/run %s", files_path("file"),
+                    files_path("picture.png")),
+               1, "pumit-pretrain-tokenizer", "file/run");
+    files_folder("taken");
+    files_write("taken/config.json", "{}", 2);
+    check_line(
+        runf("pumit-pretrain-tokenizer -o %s %s", files_path("taken"), files_path("picture.png")),
+        1, "pumit-pretrain-tokenizer", "already holds a run");
+}
+END_TEST
+
+START_TEST(bad_models)
+{
+    const uint8_t rows[16 * 16] = {9, 200, 7};
+    png_write("picture.png", 16, 16, 8, 0, false, rows);
+    files_write("broken.safetensors", "\x09\0\0\0\0\0\0\0{\"a\": [}}", 17);
+    static const char *const USERS[] = {"pumit-embed", "pumit-classify"};
+    for (int i = 0; i < 2; i++) {
+        check_line(runf("%s %s %s", USERS[i], files_path("none"), files_path("picture.png")), 1,
+                   USERS[i], "none");
+        check_line(
+            runf("%s %s %s", USERS[i], files_path("broken.safetensors"), files_path("picture.png")),
+            1, USERS[i], "broken.safetensors");
+    }
+    check_line(runf("pumit-info %s", files_path("broken.safetensors")), 1, "pumit-info",
+               "broken.safetensors");
+    files_write("broken.json", "{\n\"a\": [}\n", 10);
+    check_line(runf("pumit-info --config %s x", files_path("broken.json")), 1, "pumit-info",
+               "line 2");
+    check_line(runf("pumit-info --device abacus %s", files_path("picture.png")), 1, "pumit-info",
+               "abacus");
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------------- images */
+
+static double number(const cJSON *tree, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, key);
+    ck_assert_msg(cJSON_IsNumber(item), "%s is missing", key);
+    return item->valuedouble;
+}
+
+static cJSON *parsed(const answer *a)
+{
+    check_done(a);
+    cJSON *tree = cJSON_Parse(a->out);
+    ck_assert_msg(tree != NULL, "no JSON: %s", a->out);
+    return tree;
+}
+
+START_TEST(images_are_described)
+{
+    static float voxels[30 * 20 * 6];
+    for (int i = 0; i < 3600; i++) voxels[i] = (float)(i - 100);
+    nifti_file file = nifti_plain(16, 32, 30, 20, 6);
+    file.pixdim[1] = file.pixdim[2] = 0.5;
+    file.pixdim[3] = 4.5;
+    nifti_write("thick.nii.gz", &file, voxels, 3600, 4);
+    cJSON *list = parsed(runf("pumit-info --json %s", files_path("thick.nii.gz")));
+    const cJSON *item = list->child;
+    static const double SHAPE[] = {6, 20, 30, 1}, SPACING[] = {4.5, 0.5, 0.5};
+    ck_assert_int_eq(cJSON_GetArraySize(list), 1);
+    ck_assert_double_eq(number(item, "da"), 3);
+    ck_assert_double_eq(number(item, "tokens"), 3 * 1 * 2);
+    for (int i = 0; i < 4; i++)
+        ck_assert_double_eq(cJSON_GetArrayItem(cJSON_GetObjectItem(item, "shape"), i)->valuedouble,
+                            SHAPE[i]);
+    for (int i = 0; i < 3; i++)
+        ck_assert_double_eq_tol(
+            cJSON_GetArrayItem(cJSON_GetObjectItem(item, "spacing"), i)->valuedouble, SPACING[i],
+            1e-6);
+    ck_assert_double_eq(cJSON_GetArrayItem(cJSON_GetObjectItem(item, "range"), 0)->valuedouble,
+                        -100);
+    cJSON_Delete(list);
+    const answer *a = runf("pumit-info %s", files_path("thick.nii.gz"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "6x20x30x1"));
+    ck_assert_ptr_nonnull(strstr(run("pumit-info --devices")->out, "reference"));
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------ one run */
+
+static void write_archive(void)
+{
+    enum { EACH = 12 };
+    static uint8_t images[3][EACH * 144], labels[EACH];
+    static const char *const SPLITS[] = {"train", "val", "test"};
+    static char keys[6][24];
+    npz_member members[6];
+    for (int n = 0; n < EACH; n++) labels[n] = (uint8_t)(n % 2);
+    for (int s = 0; s < 3; s++) {
+        for (int i = 0; i < EACH * 144; i++)
+            images[s][i] = (uint8_t)((i * 7 + s) % 99 + (i / 144 % 2) * (i % 144 / 12) * 12);
+        snprintf(keys[2 * s], sizeof *keys, "%s_images", SPLITS[s]);
+        snprintf(keys[2 * s + 1], sizeof *keys, "%s_labels", SPLITS[s]);
+        members[2 * s] = (npz_member){
+            keys[2 * s], "{'descr': '|u1', 'fortran_order': False, 'shape': (12, 12, 12), }",
+            images[s], EACH * 144};
+        members[2 * s + 1] = (npz_member){
+            keys[2 * s + 1], "{'descr': '|u1', 'fortran_order': False, 'shape': (12,), }", labels,
+            EACH};
+    }
+    npz_write("set.npz", members, 6, false);
+}
+
+static void write_config(void)
+{
+    static const char TEXT[] =
+        "{\"tokenizer\": {\"channels\": [8, 8, 16], \"codes\": 8, \"code_dim\": 8},"
+        " \"vit\": {\"dim\": 16, \"depth\": 2, \"heads\": 2, \"hidden\": 24,"
+        "           \"pos_embed_shape\": [2, 2, 2], \"codes\": 8},"
+        " \"train\": {\"batch\": 2, \"tokens\": [2, 2, 2], \"validate_batches\": 1,"
+        "             \"classify\": {\"batch\": 6}}}";
+    files_write("tiny.json", TEXT, strlen(TEXT));
+}
+
+static double train(const char *program, const char *output, const char *rest)
+{
+    char config[512];
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    cJSON *summary = parsed(runf("%s --config %s --threads 1 --steps 4 --json -q -o %s %s %s",
+                                 program, config, files_path(output), rest, files_path("set.npz")));
+    const double steps = number(summary, "steps"), loss = number(summary, "last_loss");
+    ck_assert(isfinite(loss));
+    cJSON_Delete(summary);
+    return steps;
+}
+
+static void check_file(const char *name, const char *magic, size_t bytes)
+{
+    size_t got;
+    uint8_t *data = files_read(name, &got);
+    ck_assert_uint_gt(got, bytes);
+    ck_assert_int_eq(memcmp(data, magic, bytes), 0);
+    free(data);
+}
+
+static void check_classifier(void)
+{
+    cJSON *tree = parsed(runf("pumit-classify --json --split test %s %s",
+                              files_path("cls/model.safetensors"), files_path("set.npz")));
+    ck_assert_double_eq(number(tree, "count"), 12);
+    ck_assert(number(tree, "auc") >= 0 && number(tree, "auc") <= 1);
+    ck_assert(number(tree, "accuracy") >= 0 && number(tree, "accuracy") <= 1);
+    const cJSON *row =
+        cJSON_GetObjectItem(cJSON_GetObjectItem(tree, "images")->child, "probabilities");
+    ck_assert_double_eq_tol(row->child->valuedouble + row->child->next->valuedouble, 1, 1e-5);
+    cJSON_Delete(tree);
+    const answer *a = runf("pumit-classify -o %s %s %s", files_path("p.csv"),
+                           files_path("cls/model.safetensors"), files_path("set.npz"));
+    check_line(a, 0, "pumit-classify", "AUC");
+    check_file("p.csv", "image,label,p0,p1\n", 18);
+    check_line(runf("pumit-classify -o %s/no/p.csv %s %s", files_path("tiny.json"),
+                    files_path("cls/model.safetensors"), files_path("set.npz")),
+               1, "pumit-classify", "tiny.json/no/p.csv");
+}
+
+START_TEST(one_run_through_all)
+{
+    char option[512];
+    write_archive();
+    write_config();
+    ck_assert_double_eq(train("pumit-pretrain-tokenizer", "tok", ""), 4);
+    snprintf(option, sizeof option, "--tokenizer %s", files_path("tok/model.safetensors"));
+    ck_assert_double_eq(train("pumit-pretrain-vit", "vit", option), 4);
+    snprintf(option, sizeof option, "--init %s", files_path("vit/model.safetensors"));
+    ck_assert_double_eq(train("pumit-finetune-classify", "cls", option), 4);
+    check_classifier();
+    cJSON *rows = parsed(runf("pumit-embed --json --split test %s %s",
+                              files_path("vit/model.safetensors"), files_path("set.npz")));
+    ck_assert_int_eq(cJSON_GetArraySize(rows), 12);
+    ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(rows->child, "embedding")), 16);
+    ck_assert_double_eq(number(rows->child, "da"), 5);
+    cJSON_Delete(rows);
+    const uint8_t pixels[40 * 40] = {9, 200, 7};
+    png_write("picture.png", 40, 40, 8, 0, false, pixels);
+    check_done(runf("pumit-reconstruct %s %s --vit %s -o %s", files_path("tok/model.safetensors"),
+                    files_path("picture.png"), files_path("vit/model.safetensors"),
+                    files_path("sheet.png")));
+    check_file("sheet.png", "\x89PNG\r\n\x1a\n", 8);
+    const answer *a = runf("pumit-info --json %s", files_path("cls/model.safetensors"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "classifier"));
+    ck_assert_ptr_nonnull(strstr(a->out, "set.npz"));
+}
+END_TEST
+
+/* SIGTERM ends the step, saves, and is no failure; --resume needs neither data nor config again. */
+START_TEST(signals_stop_and_resume)
+{
+    char words[10][512] = {
+        "pumit-pretrain-tokenizer", "--config", "", "-t", "1", "-n", "100000", "-o", "", ""};
+    char *argv[11] = {0};
+    int status;
+    write_archive();
+    write_config();
+    snprintf(words[2], sizeof *words, "%s", files_path("tiny.json"));
+    snprintf(words[8], sizeof *words, "%s", files_path("run"));
+    snprintf(words[9], sizeof *words, "%s", files_path("set.npz"));
+    for (int i = 0; i < 10; i++) argv[i] = words[i];
+    const pid_t child = start(argv);
+    struct stat info;
+    for (int i = 0; i < 1000; i++) {
+        usleep(10000);
+        if (stat(files_path("run/metrics.jsonl"), &info) == 0 && info.st_size > 2000) break;
+    }
+    ck_assert_int_eq(kill(child, SIGTERM), 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(access(files_path("run/checkpoint.safetensors"), F_OK), 0);
+    size_t bytes;
+    char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);
+    int64_t steps = 0;
+    for (size_t i = 0; i < bytes; i++) steps += metrics[i] == '\n';
+    free(metrics);
+    cJSON *summary = parsed(runf("pumit-pretrain-tokenizer --resume --json -q -n %lld -o %s",
+                                 (long long)steps + 3, files_path("run")));
+    ck_assert_double_eq(number(summary, "steps"), (double)steps + 3);
+    cJSON_Delete(summary);
+}
+END_TEST
+
+Suite *suite_programs(void);
+Suite *suite_programs(void)
+{
+    Suite *suite = suite_create("programs");
+    TCase *tests = tcase_create("programs");
+    tcase_add_checked_fixture(tests, files_setup, files_teardown);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, help_and_version);
+    tcase_add_test(tests, wrong_usage);
+    tcase_add_test(tests, bad_inputs);
+    tcase_add_test(tests, renamed_pictures);
+    tcase_add_test(tests, bad_outputs);
+    tcase_add_test(tests, bad_models);
+    tcase_add_test(tests, images_are_described);
+    tcase_add_test(tests, one_run_through_all);
+    tcase_add_test(tests, signals_stop_and_resume);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
