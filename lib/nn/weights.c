@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Weights in and out of safetensors files. Names are the published ones. Five-dimensional parameters (convolutions, transposed
- * ones, the position grid) have their second axis last in memory: O I D H W in the file, O D H W I here.
+ * Weights out of files, and into safetensors files. Names are the published ones. Parameters of five and four
+ * dimensions (convolutions in 3D and 2D, transposed ones, the position grid) have their second axis last in memory:
+ * O I D H W in the file, O D H W I here.
  */
+#include "lib/nn/weights.h"
+
 #include "lib/base/config.h"
-#include "lib/nn/module.h"
 #include "lib/tensor/safetensors.h"
 
 #include <cjson/cJSON.h>
@@ -12,19 +14,18 @@
 #include <string.h>
 #include <time.h>
 
-/* Shape in the file, and where a step along each of the file's axes leads in the packed memory layout. */
-static void file_layout(const pumit_tensor *tensor, int64_t shape[PUMIT_MAX_DIMS],
-                        int64_t stride[PUMIT_MAX_DIMS])
+void pumit__weights_layout(const pumit_tensor *tensor, int64_t shape[PUMIT_MAX_DIMS],
+                           int64_t stride[PUMIT_MAX_DIMS])
 {
     memcpy(shape, tensor->shape, sizeof tensor->shape);
     pumit__packed_strides(stride, tensor->ndim, tensor->shape);
-    if (tensor->ndim != 5) return;
-    static const int32_t memory_axis[5] = {0, 4, 1, 2, 3};
+    if (tensor->ndim != 4 && tensor->ndim != 5) return;
     int64_t packed[PUMIT_MAX_DIMS];
     memcpy(packed, stride, sizeof packed);
-    for (int32_t i = 0; i < 5; i++) {
-        shape[i] = tensor->shape[memory_axis[i]];
-        stride[i] = packed[memory_axis[i]];
+    for (int32_t i = 1; i < tensor->ndim; i++) {
+        const int32_t memory_axis = i == 1 ? tensor->ndim - 1 : i - 1;
+        shape[i] = tensor->shape[memory_axis];
+        stride[i] = packed[memory_axis];
     }
 }
 
@@ -66,7 +67,7 @@ static pumit_status export_values(pumit__safetensors_entry *entry,
     int64_t stride[PUMIT_MAX_DIMS], packed[PUMIT_MAX_DIMS];
     *entry = (pumit__safetensors_entry){
         .name = parameter->name, .dtype = PUMIT_F32, .ndim = tensor->ndim};
-    file_layout(tensor, entry->shape, stride);
+    pumit__weights_layout(tensor, entry->shape, stride);
     entry->bytes = pumit_tensor_count(tensor) * pumit_dtype_size(PUMIT_F32);
     void *block = pumit__calloc(entry->bytes, 1);
     if (!block) return pumit__fail_memory(entry->bytes, parameter->name);
@@ -108,66 +109,88 @@ pumit_status pumit_module_save(const pumit_module *module, const char *path,
 
 /* ------------------------------------------------------------------------------------------ loading */
 
-static pumit_status import_values(pumit_tensor *tensor, const pumit__safetensors_entry *entry,
-                                  const char *path)
+pumit_status pumit__weights_copy(pumit_context *ctx, const pumit__weights_entry *src,
+                                 const void *data, void *dst, pumit_dtype dst_dtype,
+                                 const int64_t dst_stride[PUMIT_MAX_DIMS])
+{
+    void *aligned = NULL;
+    if ((uintptr_t)data % (uintptr_t)pumit_dtype_size(src->dtype) != 0) {
+        aligned = pumit__calloc(src->bytes, 1);
+        if (!aligned) return pumit__fail_memory(src->bytes, src->name);
+        memcpy(aligned, data, (size_t)src->bytes);
+    }
+    pumit_copy_args args = {.src = aligned ? aligned : data,
+                            .dst = dst,
+                            .src_dtype = src->dtype,
+                            .dst_dtype = dst_dtype,
+                            .ndim = src->ndim};
+    memcpy(args.shape, src->shape, sizeof args.shape);
+    memcpy(args.src_stride, src->stride, sizeof args.src_stride);
+    memcpy(args.dst_stride, dst_stride, sizeof args.dst_stride);
+    const pumit_status status = pumit__kernel_copy(ctx, &args);
+    free(aligned);
+    return status;
+}
+
+pumit_status pumit__weights_take(pumit_tensor *tensor, const pumit__weights_entry *entry,
+                                 const void *data, const char *path)
 {
     int64_t shape[PUMIT_MAX_DIMS], stride[PUMIT_MAX_DIMS];
-    file_layout(tensor, shape, stride);
+    pumit__weights_layout(tensor, shape, stride);
+    if (entry->dtype == 0)
+        return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: '%s' is of a type that is not read", path,
+                           entry->name);
     if (entry->ndim != tensor->ndim ||
         memcmp(shape, entry->shape, (size_t)tensor->ndim * sizeof *shape) != 0)
         return pumit__fail(PUMIT_ERROR_SHAPE, "%s: '%s' has shape %s, the model needs %s", path,
                            entry->name, pumit__shape_string(entry->ndim, entry->shape).text,
                            pumit__shape_string(tensor->ndim, shape).text);
-    void *aligned =
-        pumit__calloc(entry->bytes, 1); /* entries of a mapped file may lie at any address */
-    if (!aligned) return pumit__fail_memory(entry->bytes, entry->name);
-    memcpy(aligned, entry->data, (size_t)entry->bytes);
-    pumit_copy_args args = {.src = aligned,
-                            .dst = pumit__data(tensor),
-                            .src_dtype = entry->dtype,
-                            .dst_dtype = tensor->dtype,
-                            .ndim = tensor->ndim};
-    memcpy(args.shape, shape, sizeof args.shape);
-    memcpy(args.dst_stride, stride, sizeof args.dst_stride);
-    pumit__packed_strides(args.src_stride, tensor->ndim, shape);
-    const pumit_status status = pumit__kernel_copy(tensor->ctx, &args);
-    free(aligned);
+    const pumit_status status =
+        pumit__weights_copy(tensor->ctx, entry, data, pumit__data(tensor), tensor->dtype, stride);
     pumit_tensor_touch(tensor);
     return status;
+}
+
+static pumit_status take_entry(pumit_tensor *tensor, pumit__weights_file *file,
+                               const pumit__weights_entry *entry, const char *path)
+{
+    const void *data = NULL;
+    if (entry->dtype) PUMIT__TRY(pumit__weights_file_data(&data, file, entry));
+    return pumit__weights_take(tensor, entry, data, path);
 }
 
 pumit_status pumit_module_load_weights(pumit_module *module, const char *path, const char *prefix,
                                        int32_t strict, int64_t *loaded)
 {
     PUMIT__REQUIRE(module && path, "pumit_module_load_weights: an argument is NULL");
-    pumit__safetensors *file;
+    pumit__weights_file *file;
     int64_t taken = 0;
-    PUMIT__TRY(pumit__safetensors_open(&file, path));
+    PUMIT__TRY(pumit__weights_file_open(&file, path));
     pumit_status status = PUMIT_OK;
     for (int64_t i = 0; i < module->count && status == PUMIT_OK; i++) {
         const pumit__parameter *parameter = &module->parameters[i];
         char *name = pumit__format("%s%s", prefix ? prefix : "", parameter->name);
-        const pumit__safetensors_entry *entry = name ? pumit__safetensors_find(file, name) : NULL;
+        const pumit__weights_entry *entry = name ? pumit__weights_file_find(file, name) : NULL;
         if (!name)
             status = pumit__fail_memory(64, "a name");
         else if (entry) {
-            status = import_values(parameter->tensor, entry, path);
+            status = take_entry(parameter->tensor, file, entry, path);
             taken++;
         } else if (strict)
             status = pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: has no '%s', which a %s needs", path,
                                  name, module->kind);
         free(name);
     }
-    pumit__safetensors_close(file);
+    pumit__weights_file_close(file);
     if (loaded) *loaded = taken;
     return status;
 }
 
 /* Metadata "pumit.config" as a config. */
-static pumit_status file_config(pumit_config **out, const pumit__safetensors *file,
+static pumit_status file_config(pumit_config **out, const pumit__weights_file *file,
                                 const char *path)
 {
-    const char *text = pumit__safetensors_metadata(file, "pumit.config");
+    const char *text = pumit__weights_file_metadata(file, "pumit.config");
     if (!text)
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: has no 'pumit.config' in its metadata: not a model of this library",
@@ -179,17 +202,21 @@ pumit_status pumit__module_load(pumit_module **out, pumit_context *ctx, const ch
                                 const char *kind, pumit__build_fn build)
 {
     *out = NULL;
-    pumit__safetensors *file;
+    pumit__weights_file *file;
     pumit_config *config = NULL;
-    PUMIT__TRY(pumit__safetensors_open(&file, path));
-    const char *found = pumit__safetensors_metadata(file, "pumit.model");
+    PUMIT__TRY(pumit__weights_file_open(&file, path));
+    const char *found = pumit__weights_file_metadata(file, "pumit.model");
     pumit_status status;
-    if (!found || strcmp(found, kind) != 0)
-        status = pumit__fail(PUMIT_ERROR_FORMAT, "%s: is a '%s', not a '%s'", path,
-                             found ? found : "file of unknown kind", kind);
+    if (!found)
+        status = pumit__fail(PUMIT_ERROR_FORMAT,
+                             "%s: does not say what it is, a '%s' is wanted; pumit-info --convert "
+                             "makes a model of a checkpoint",
+                             path, kind);
+    else if (strcmp(found, kind) != 0)
+        status = pumit__fail(PUMIT_ERROR_FORMAT, "%s: is a '%s', not a '%s'", path, found, kind);
     else
         status = file_config(&config, file, path);
-    pumit__safetensors_close(file);
+    pumit__weights_file_close(file);
     if (status == PUMIT_OK) status = pumit__fail_in(build(out, ctx, config, false), "%s", path);
     if (status == PUMIT_OK) status = pumit_module_load_weights(*out, path, NULL, 1, NULL);
     pumit_config_release(config);
@@ -210,15 +237,18 @@ static pumit_status add_metadata(pumit_config *info, const char *key, const char
                : PUMIT_OK; /* names of other writers need not be paths */
 }
 
-static pumit_status describe_file(pumit_config *info, const pumit__safetensors *file)
+static pumit_status describe_file(pumit_config *info, const pumit__weights_file *file)
 {
     int64_t elements = 0;
-    const cJSON *item, *metadata = pumit__safetensors_all_metadata(file);
-    for (int64_t i = 0; i < pumit__safetensors_count(file); i++) {
-        const pumit__safetensors_entry *entry = pumit__safetensors_entry_at(file, i);
-        elements += entry->bytes / pumit_dtype_size(entry->dtype);
+    const cJSON *item, *metadata = pumit__weights_file_all_metadata(file);
+    for (int64_t i = 0; i < pumit__weights_file_count(file); i++) {
+        const pumit__weights_entry *entry = pumit__weights_file_entry(file, i);
+        int64_t count = 1; /* that it fits was checked when the file was opened */
+        for (int32_t d = 0; d < entry->ndim; d++) count *= entry->shape[d];
+        if (!pumit__add_sizes(&elements, elements, count))
+            return pumit__fail(PUMIT_ERROR_FORMAT, "its number of elements overflows");
     }
-    PUMIT__TRY(pumit_config_set_int(info, "tensors", pumit__safetensors_count(file)));
+    PUMIT__TRY(pumit_config_set_int(info, "tensors", pumit__weights_file_count(file)));
     PUMIT__TRY(pumit_config_set_int(info, "elements", elements));
     cJSON_ArrayForEach(item, metadata)
         PUMIT__TRY(add_metadata(info, item->string, item->valuestring));
@@ -229,11 +259,11 @@ pumit_status pumit_model_file_info(pumit_config **out, const char *path)
 {
     PUMIT__REQUIRE(out && path, "pumit_model_file_info: an argument is NULL");
     *out = NULL;
-    pumit__safetensors *file;
-    PUMIT__TRY(pumit__safetensors_open(&file, path));
+    pumit__weights_file *file;
+    PUMIT__TRY(pumit__weights_file_open(&file, path));
     pumit_status status = pumit_config_create(out);
     if (status == PUMIT_OK) status = pumit__fail_in(describe_file(*out, file), "%s", path);
-    pumit__safetensors_close(file);
+    pumit__weights_file_close(file);
     if (status != PUMIT_OK) {
         pumit_config_release(*out);
         *out = NULL;

@@ -2,14 +2,10 @@
 #include "lib/tensor/safetensors.h"
 
 #include "lib/base/config.h"
+#include "lib/tensor/mapped.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define PREFIX       8         /* bytes of the header's length */
 #define HEADER_LIMIT 100000000 /* bytes; the format's own limit */
@@ -19,8 +15,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "array data is little-
 
 struct pumit__safetensors {
     const char *path; /* the caller's, for messages; NULL once open */
-    unsigned char *map;
-    int64_t map_bytes, header_bytes;
+    pumit__mapped map;
+    int64_t header_bytes;
     cJSON *header; /* owns the names and the metadata */
     const cJSON *metadata;
     pumit__safetensors_entry *entries;      /* in the order of their data */
@@ -73,49 +69,19 @@ static pumit_status check_names(const cJSON *object, const char *path, pumit_sta
 
 /* ------------------------------------------------------------------------------------------ reading */
 
-static pumit_status fail_open(const char *path)
-{
-    const pumit_status status = errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
-    return pumit__fail(status, "%s: cannot read: %s", path, strerror(errno));
-}
-
-static pumit_status map_file(pumit__safetensors *file, const char *path)
-{
-    /* Without O_NONBLOCK a named pipe would be waited for. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat info;
-    if (fd < 0) return fail_open(path);
-    pumit_status status = PUMIT_OK;
-    if (fstat(fd, &info) != 0)
-        status = fail_open(path);
-    else if (!S_ISREG(info.st_mode))
-        status = pumit__fail(PUMIT_ERROR_FORMAT, "%s: is not a regular file", path);
-    else if (info.st_size < PREFIX)
-        status = pumit__fail(PUMIT_ERROR_FORMAT, "%s: too short for a safetensors file", path);
-    if (status == PUMIT_OK) {
-        void *map = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            status = fail_open(path);
-        } else {
-            file->map = map;
-            file->map_bytes = info.st_size;
-        }
-    }
-    close(fd);
-    return status;
-}
-
 static pumit_status parse_header(pumit__safetensors *file)
 {
     uint64_t bytes = 0;
-    for (int i = PREFIX - 1; i >= 0; i--) bytes = bytes << 8 | file->map[i];
-    if (bytes > HEADER_LIMIT || (int64_t)bytes > file->map_bytes - PREFIX || bytes < 2 ||
-        file->map[PREFIX] != '{')
+    if (file->map.bytes < PREFIX)
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: too short for a safetensors file", file->path);
+    for (int i = PREFIX - 1; i >= 0; i--) bytes = bytes << 8 | file->map.data[i];
+    if (bytes > HEADER_LIMIT || (int64_t)bytes > file->map.bytes - PREFIX || bytes < 2 ||
+        file->map.data[PREFIX] != '{')
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: no safetensors file, or cut short (header of %llu bytes)",
                            file->path, (unsigned long long)bytes);
     file->header_bytes = (int64_t)bytes;
-    PUMIT__TRY(pumit__json_parse(&file->header, (const char *)file->map + PREFIX,
+    PUMIT__TRY(pumit__json_parse(&file->header, (const char *)file->map.data + PREFIX,
                                  file->header_bytes, file->path));
     PUMIT__TRY(check_names(file->header, file->path, PUMIT_ERROR_FORMAT));
     file->metadata = cJSON_GetObjectItemCaseSensitive(file->header, METADATA);
@@ -160,7 +126,7 @@ static pumit_status read_dtype(pumit_dtype *out, const pumit__safetensors *file,
 static pumit_status read_entry(pumit__safetensors_entry *entry, const pumit__safetensors *file,
                                const cJSON *item)
 {
-    const int64_t room = file->map_bytes - PREFIX - file->header_bytes;
+    const int64_t room = file->map.bytes - PREFIX - file->header_bytes;
     int64_t place[2], bytes;
     if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
         return fail_entry(file, item, "must have dtype, shape and data_offsets alone");
@@ -178,7 +144,7 @@ static pumit_status read_entry(pumit__safetensors_entry *entry, const pumit__saf
     if (place[1] - place[0] != bytes)
         return fail_entry(file, item, "its data do not have the size of its shape and type");
     entry->name = item->string;
-    entry->data = file->map + PREFIX + file->header_bytes + place[0];
+    entry->data = file->map.data + PREFIX + file->header_bytes + place[0];
     entry->bytes = bytes;
     return PUMIT_OK;
 }
@@ -200,7 +166,7 @@ static int compare_names(const void *a, const void *b)
 /* The format wants the arrays one behind the other and nothing else: so none overlap either. */
 static pumit_status check_places(const pumit__safetensors *file)
 {
-    const unsigned char *at = file->map + PREFIX + file->header_bytes;
+    const unsigned char *at = file->map.data + PREFIX + file->header_bytes;
     for (int64_t i = 0; i < file->count; i++) {
         if (file->entries[i].data != at)
             return pumit__fail(PUMIT_ERROR_FORMAT,
@@ -208,9 +174,9 @@ static pumit_status check_places(const pumit__safetensors *file)
                                file->entries[i].name);
         at += file->entries[i].bytes;
     }
-    if (at == file->map + file->map_bytes) return PUMIT_OK;
+    if (at == file->map.data + file->map.bytes) return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: %lld bytes belong to no array", file->path,
-                       (long long)(file->map + file->map_bytes - at));
+                       (long long)(file->map.data + file->map.bytes - at));
 }
 
 static pumit_status read_entries(pumit__safetensors *file)
@@ -238,7 +204,7 @@ pumit_status pumit__safetensors_open(pumit__safetensors **out, const char *path)
     if (!file) return pumit__fail_memory((int64_t)sizeof *file, path);
     pumit_status status;
     file->path = path;
-    PUMIT__GO(map_file(file, path));
+    PUMIT__GO(pumit__mapped_open(&file->map, path));
     PUMIT__GO(parse_header(file));
     PUMIT__GO(read_entries(file));
 out:
@@ -253,7 +219,7 @@ out:
 void pumit__safetensors_close(pumit__safetensors *file)
 {
     if (!file) return;
-    if (file->map) munmap(file->map, (size_t)file->map_bytes);
+    pumit__mapped_close(&file->map);
     cJSON_Delete(file->header);
     free(file->entries);
     free(file->names);
