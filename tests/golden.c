@@ -171,14 +171,16 @@ pumit_status golden_config(pumit_config **out, const golden *g)
                 : pumit__fail(PUMIT_ERROR_FORMAT, "%s: no pumit.config", g->path);
 }
 
-/* What a file is of: its metadata says; the two without "pumit.model" are known by what they hold. */
+/* What a file is of: its metadata says; those without "pumit.model" are known by what they hold. */
 static pumit_status run(golden *g)
 {
     const char *kind = pumit__safetensors_metadata(g->file, "pumit.model");
     if (golden_has(g, "out.loss") && golden_has(g, "in.step0.x")) return golden_curve(g);
     if (kind && strcmp(kind, "tokenizer.simple") == 0) return golden_tokenizer(g);
     if (kind && strcmp(kind, "vit") == 0) return golden_vit(g);
-    if (golden_has(g, "down4.da0.down0.in")) return golden_sac(g);
+    if (golden_has(g, "down4.da0.down0.in") || golden_has(g, "halve.da0.down0.in"))
+        return golden_sac(g);
+    if (golden_has(g, "in.x") && golden_has(g, "in.image")) return golden_resample(g);
     return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: is of no network that is checked here",
                        g->path);
 }

@@ -59,5 +59,6 @@ pumit_status golden_sac(golden *g);
 pumit_status golden_tokenizer(golden *g);
 pumit_status golden_vit(golden *g);
 pumit_status golden_curve(golden *g);
+pumit_status golden_resample(golden *g);
 
 #endif

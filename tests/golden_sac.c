@@ -6,7 +6,7 @@
 
 typedef struct {
     const char *name;
-    int64_t stride, padding;
+    int64_t stride, padding[3];
     bool transposed;
 } sac_case;
 
@@ -20,7 +20,7 @@ static pumit_status check_sac_case(golden *g, const sac_case *c, int32_t da, int
     pumit__sac sac = {.weight = golden_tensor(g, "%s.weight", q),
                       .bias = golden_tensor(g, "%s.bias", q),
                       .stride = c->stride,
-                      .padding = c->padding,
+                      .padding = {c->padding[0], c->padding[1], c->padding[2]},
                       .transposed = c->transposed};
     PUMIT__TRY(pumit_tensor_set_requires_grad(in, 1));
     PUMIT__TRY(pumit_tensor_set_requires_grad(sac.weight, 1));
@@ -44,10 +44,15 @@ static pumit_status check_sac_case(golden *g, const sac_case *c, int32_t da, int
 
 pumit_status golden_sac(golden *g)
 {
-    static const sac_case cases[] = {{"down4", 4, 0, false},   {"down2", 2, 0, false},
-                                     {"down16", 16, 0, false}, {"conv3", 1, 1, false},
-                                     {"conv3s2", 2, 1, false}, {"up2", 2, 0, true},
-                                     {"up4", 4, 0, true}};
+    static const sac_case cases[] = {{"down4", 4, {0}, false},
+                                     {"down2", 2, {0}, false},
+                                     {"down16", 16, {0}, false},
+                                     {"conv3", 1, {1, 1, 1}, false},
+                                     {"conv3s2", 2, {1, 1, 1}, false},
+                                     {"up2", 2, {0}, true},
+                                     {"up4", 4, {0}, true},
+                                     {"halve", 2, {0, 1, 1}, false},
+                                     {"point", 1, {0}, false}};
     for (int64_t i = 0; i < PUMIT__COUNT(cases); i++)
         for (int32_t da = 0; da <= PUMIT__MOST_ANISOTROPY; da++)
             for (int32_t down = 0; down <= 4; down++) {

@@ -31,6 +31,8 @@ typedef union {
     pumit_rows_args rows;
     pumit_sum_squares_args sum_squares;
     pumit_adamw_args adamw;
+    pumit_argmax_args argmax;
+    pumit_max_pool_args max_pool;
 } kernel_args;
 
 /* What the main inputs look like. Parameters (weights, bias) are always normal. */

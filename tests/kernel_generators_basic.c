@@ -193,7 +193,7 @@ void case_binary(kernel_case *c)
 {
     static const int64_t timed[KERNEL_LARGE][2] = {{501, 768}, {4000, 512}, {1000, 10000}};
     pumit_binary_args *args = &c->args.binary;
-    args->kind = c->large ? PUMIT_BINARY_ADD : 1 + (int32_t)random_below(c, 3);
+    args->kind = c->large ? PUMIT_BINARY_ADD : 1 + (int32_t)random_below(c, 4);
     random_shape(c, &args->ndim, args->shape, 4000);
     if (c->large) {
         args->ndim = 2;
@@ -202,7 +202,9 @@ void case_binary(kernel_case *c)
     const int64_t a = operand_strides(c, args->ndim, args->shape, args->a_stride);
     const int64_t b = operand_strides(c, args->ndim, args->shape, args->b_stride);
     add_array(c, AT(binary, a), SRC, a, c->fill);
-    add_array(c, AT(binary, b), SRC, b, maybe(c) ? FILL_NORMAL : c->fill);
+    kernel_array *right = add_array(c, AT(binary, b), SRC, b, maybe(c) ? FILL_NORMAL : c->fill);
+    for (int64_t i = 0; args->kind == PUMIT_BINARY_DIV && i < b; i++)
+        if (right->values[i] == 0) right->values[i] = 1;
     add_array(c, AT(binary, dst), DST, product(args->ndim, args->shape), c->fill);
     c->local = 1;
     c->sparse |= c->fill == FILL_EQUAL || c->fill == FILL_MIXED; /* x - x, 0 x */
@@ -259,7 +261,7 @@ void case_sum_squares(kernel_case *c)
 static void unary_scalars(kernel_case *c)
 {
     pumit_unary_args *args = &c->args.unary;
-    args->kind = c->large ? PUMIT_UNARY_GELU : 1 + (int32_t)random_below(c, 5);
+    args->kind = c->large ? PUMIT_UNARY_GELU : 1 + (int32_t)random_below(c, 7);
     args->n = pick(c, 2000, 501 * 768, 4000 * 512, 8000000);
     args->alpha = args->kind == PUMIT_UNARY_AFFINE ? (float)random_normal(c) : 0.01;
     args->beta = (float)random_normal(c);
@@ -269,11 +271,19 @@ static void unary_scalars(kernel_case *c)
              args->beta);
 }
 
+/* Roots of positive numbers. */
+static void keep_real(const kernel_case *c, kernel_array *src)
+{
+    for (int64_t i = 0; c->args.unary.kind == PUMIT_UNARY_SQRT && i < src->count; i++)
+        src->values[i] = fabs(src->values[i]);
+}
+
 void case_unary_forward(kernel_case *c)
 {
     pumit_unary_args *args = &c->args.unary;
     unary_scalars(c);
     kernel_array *src = add_array(c, AT(unary, src), SRC, args->n, c->fill);
+    keep_real(c, src);
     if (maybe(c)) {
         also_at(src, AT(unary, dst));
     } else {
@@ -281,6 +291,7 @@ void case_unary_forward(kernel_case *c)
     }
     /* in place, |x| and x > 0 change nothing; x ln x is 0 for all x <= 0 */
     c->sparse |= src->role == ADD || args->kind == PUMIT_UNARY_XLOGX;
+    if (args->kind == PUMIT_UNARY_SILU) c->sparse |= c->fill == FILL_LARGE || c->fill == FILL_EQUAL;
     if (args->kind ==
         PUMIT_UNARY_GELU) { /* x (1 + erf) loses the left tail: |x| eps up to x = -8 */
         c->floor = fmin(largest(src), 8);
@@ -292,7 +303,7 @@ void case_unary_backward(kernel_case *c)
 {
     pumit_unary_args *args = &c->args.unary;
     unary_scalars(c);
-    add_array(c, AT(unary, src), SRC, args->n, c->fill);
+    keep_real(c, add_array(c, AT(unary, src), SRC, args->n, c->fill));
     const kernel_array *diff = add_array(c, AT(unary, diff_dst), SRC, args->n, FILL_NORMAL);
     add_array(c, AT(unary, diff_src), DST, args->n, c->fill);
     if (args->kind == PUMIT_UNARY_GELU) c->floor = 8 * largest(diff);

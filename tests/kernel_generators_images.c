@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Generators of convolution, resampling and rows by index. */
+/* Generators of convolution, resampling, pooling and rows by index. */
 #include "kernel_cases.h"
+
+#include <math.h>
+#include <string.h>
 
 #define LL(x) ((long long)(x))
 
@@ -103,11 +106,12 @@ static void pick_resample(kernel_case *c)
     args->n = c->large ? 1 : 1 + random_below(c, 3);
     args->channels = pick(c, 130, 64, 768, 32);
     args->kind = c->large ? (c->large == 3 ? PUMIT_RESAMPLE_TRILINEAR : PUMIT_RESAMPLE_AREA)
-                          : 1 + (int32_t)random_below(c, 2);
+                          : 1 + (int32_t)random_below(c, 4);
     for (int i = 0; i < 3; i++) {
         args->src_size[i] = c->large ? from[c->large - 1][i] : random_size(c, 9);
         args->dst_size[i] = c->large ? to[c->large - 1][i] : random_size(c, 9);
-        if (maybe(c) && maybe(c)) args->dst_size[i] = args->src_size[i];
+        if ((maybe(c) && maybe(c)) || (i == 0 && args->kind == PUMIT_RESAMPLE_BICUBIC))
+            args->dst_size[i] = args->src_size[i];
     }
     c->flops =
         2 * (double)args->channels *
@@ -120,6 +124,12 @@ static void pick_resample(kernel_case *c)
              LL(args->dst_size[2]));
 }
 
+/* Kinds whose weights depend on where between two elements a sample lies. */
+static int interpolates(const pumit_resample_args *args)
+{
+    return args->kind == PUMIT_RESAMPLE_TRILINEAR || args->kind == PUMIT_RESAMPLE_BICUBIC;
+}
+
 /* Coordinates in floats are off by eps times the axis. */
 void case_resample_forward(kernel_case *c)
 {
@@ -129,7 +139,7 @@ void case_resample_forward(kernel_case *c)
                                         args->n * volume(args->src_size) * args->channels, c->fill);
     add_array(c, AT(resample, dst), DST, args->n * volume(args->dst_size) * args->channels,
               c->fill);
-    c->floor = args->kind == PUMIT_RESAMPLE_TRILINEAR ? 32 * largest(src) : 0;
+    c->floor = interpolates(args) ? 32 * largest(src) : 0;
 }
 
 void case_resample_backward(kernel_case *c)
@@ -140,8 +150,63 @@ void case_resample_backward(kernel_case *c)
         c, AT(resample, diff_dst), SRC, args->n * volume(args->dst_size) * args->channels, c->fill);
     add_array(c, AT(resample, diff_src), DST, args->n * volume(args->src_size) * args->channels,
               c->fill);
-    c->floor = args->kind == PUMIT_RESAMPLE_TRILINEAR ? 64 * largest(diff) : 0;
-    c->sparse |= args->kind == PUMIT_RESAMPLE_TRILINEAR; /* shrinking skips most points */
+    c->floor = interpolates(args) ? 64 * largest(diff) : 0;
+    c->sparse |= args->kind != PUMIT_RESAMPLE_AREA; /* shrinking skips most points */
+}
+
+static void pick_max_pool(kernel_case *c)
+{
+    static const int64_t sizes[KERNEL_LARGE][3] = {{10, 10, 10}, {16, 96, 96}, {1, 224, 224}};
+    pumit_max_pool_args *args = &c->args.max_pool;
+    args->n = c->large ? 1 : 1 + random_below(c, 3);
+    args->channels = pick(c, 130, 768, 32, 64);
+    for (int i = 0; i < 3; i++) {
+        args->src_size[i] = c->large ? sizes[c->large - 1][i] : random_size(c, 9);
+        args->window[i] = 1 + random_below(c, args->src_size[i] < 4 ? args->src_size[i] : 4);
+        if (c->large) args->window[i] = args->src_size[i] == 1 ? 1 : 2;
+        args->dst_size[i] = args->src_size[i] / args->window[i];
+    }
+    c->flops = (double)(args->n * volume(args->src_size) * args->channels);
+    describe(c, "n %lld channels %lld, size %lldx%lldx%lld, window %lldx%lldx%lld", LL(args->n),
+             LL(args->channels), LL(args->src_size[0]), LL(args->src_size[1]),
+             LL(args->src_size[2]), LL(args->window[0]), LL(args->window[1]), LL(args->window[2]));
+    add_array(c, AT(max_pool, src), SRC, args->n * volume(args->src_size) * args->channels,
+              c->fill);
+}
+
+void case_max_pool_forward(kernel_case *c)
+{
+    pick_max_pool(c);
+    const pumit_max_pool_args *args = &c->args.max_pool;
+    add_array(c, AT(max_pool, dst), DST, args->n * volume(args->dst_size) * args->channels,
+              c->fill);
+    c->sparse |= c->fill == FILL_MIXED;
+}
+
+void case_max_pool_backward(kernel_case *c)
+{
+    pick_max_pool(c);
+    const pumit_max_pool_args *args = &c->args.max_pool;
+    add_array(c, AT(max_pool, diff_dst), SRC, args->n * volume(args->dst_size) * args->channels,
+              FILL_NORMAL);
+    add_array(c, AT(max_pool, diff_src), DST, args->n * volume(args->src_size) * args->channels,
+              c->fill);
+    c->sparse = 1;
+}
+
+/* Whole numbers in half of the cases, so that the largest is often there more than once. */
+void case_argmax(kernel_case *c)
+{
+    pumit_argmax_args *args = &c->args.argmax;
+    args->rows = pick(c, 40, 4000, 1000, 100000);
+    args->channels = pick(c, 1025, 1024, 24000, 14);
+    kernel_array *src = add_array(c, AT(argmax, src), SRC, args->rows * args->channels, c->fill);
+    const int whole = maybe(c);
+    for (int64_t i = 0; whole && i < src->count; i++) src->values[i] = round(src->values[i]);
+    kernel_array *dst = add_typed(c, AT(argmax, dst), DST, PUMIT_I64, args->rows);
+    memset(dst->bytes, 0xff, (size_t)args->rows * sizeof(int64_t));
+    c->flops = (double)src->count;
+    describe(c, "rows %lld channels %lld whole %d", LL(args->rows), LL(args->channels), whole);
 }
 
 /* A random choice of distinct rows per sequence. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gradient checks of convolutions and resampling. */
+/* Gradient checks of convolutions, resampling and pooling. */
 #include "op_check.h"
 
 /* ----------------------------------------------------------------------------------------- conv */
@@ -96,11 +96,25 @@ static pumit_tensor *conv_many_channels(op_graph *g)
                        op_normal(g, SHAPE(16)), (int64_t[]){1, 1, 1}, (int64_t[]){1, 1, 1});
 }
 
-OP_CHECK(conv, OP_VARIANT(conv_usual), OP_VARIANT(conv_strided_twice),
-         OP_VARIANT(conv_without_bias), OP_VARIANT(conv_flat), OP_VARIANT(conv_points),
-         OP_VARIANT(conv_no_padding), OP_VARIANT(conv_uneven), OP_VARIANT(conv_patches),
-         OP_VARIANT(conv_patches_with_remainder), OP_VARIANT(conv_flat_patches),
-         OP_VARIANT(conv_strided), OP_VARIANT(conv_strided_patches),
+/* Halves all axes without looking beyond the edges in depth. */
+static pumit_tensor *conv_down(op_graph *g)
+{
+    return pumit__conv(op_normal(g, SHAPE(1, 4, 3, 4, 2)), op_normal(g, SHAPE(2, 2, 3, 3, 2)),
+                       op_normal(g, SHAPE(2)), (int64_t[]){2, 2, 2}, (int64_t[]){0, 1, 1});
+}
+
+static pumit_tensor *conv_down_pooled(op_graph *g)
+{
+    pumit_tensor *weight = pumit__pool_depth(op_normal(g, SHAPE(2, 2, 3, 3, 2)), 1, 1, NULL);
+    return pumit__conv(op_normal(g, SHAPE(1, 3, 4, 5, 2)), weight, op_normal(g, SHAPE(2)),
+                       (int64_t[]){1, 2, 2}, (int64_t[]){0, 1, 1});
+}
+
+OP_CHECK(conv, OP_VARIANT(conv_down), OP_VARIANT(conv_down_pooled), OP_VARIANT(conv_usual),
+         OP_VARIANT(conv_strided_twice), OP_VARIANT(conv_without_bias), OP_VARIANT(conv_flat),
+         OP_VARIANT(conv_points), OP_VARIANT(conv_no_padding), OP_VARIANT(conv_uneven),
+         OP_VARIANT(conv_patches), OP_VARIANT(conv_patches_with_remainder),
+         OP_VARIANT(conv_flat_patches), OP_VARIANT(conv_strided), OP_VARIANT(conv_strided_patches),
          OP_VARIANT(conv_pooled_weights), OP_VARIANT(conv_pooled_patches),
          OP_VARIANT(conv_many_channels))
 
@@ -203,6 +217,42 @@ static pumit_tensor *resample_strided(op_graph *g)
                            PUMIT_RESAMPLE_TRILINEAR);
 }
 
+static pumit_tensor *nearest_up(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(1, 2, 3, 2, 2)), (int64_t[]){4, 6, 4},
+                           PUMIT_RESAMPLE_NEAREST_EXACT);
+}
+
+static pumit_tensor *nearest_uneven(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(2, 3, 4, 3, 1)), (int64_t[]){2, 7, 3},
+                           PUMIT_RESAMPLE_NEAREST_EXACT);
+}
+
+static pumit_tensor *bicubic_up(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(2, 2, 5, 4, 1)), (int64_t[]){2, 7, 8},
+                           PUMIT_RESAMPLE_BICUBIC);
+}
+
+static pumit_tensor *bicubic_far_up(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(1, 1, 6, 2, 2)), (int64_t[]){1, 25, 13},
+                           PUMIT_RESAMPLE_BICUBIC);
+}
+
+static pumit_tensor *bicubic_down(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(1, 1, 6, 7, 2)), (int64_t[]){1, 5, 4},
+                           PUMIT_RESAMPLE_BICUBIC);
+}
+
+static pumit_tensor *bicubic_of_one(op_graph *g)
+{
+    return pumit__resample(op_normal(g, SHAPE(1, 2, 1, 3, 2)), (int64_t[]){2, 3, 3},
+                           PUMIT_RESAMPLE_BICUBIC);
+}
+
 static pumit_tensor *resample_down_and_up(op_graph *g)
 {
     return pumit__resample_to(op_normal(g, SHAPE(1, 4, 2, 5, 2)), (int64_t[]){3, 5, 5});
@@ -211,4 +261,40 @@ static pumit_tensor *resample_down_and_up(op_graph *g)
 OP_CHECK(resample, OP_VARIANT(area_down), OP_VARIANT(area_uneven), OP_VARIANT(area_up),
          OP_VARIANT(trilinear_up), OP_VARIANT(trilinear_uneven), OP_VARIANT(trilinear_down),
          OP_VARIANT(trilinear_from_one), OP_VARIANT(resample_same), OP_VARIANT(resample_strided),
-         OP_VARIANT(resample_down_and_up))
+         OP_VARIANT(resample_down_and_up), OP_VARIANT(nearest_up), OP_VARIANT(nearest_uneven),
+         OP_VARIANT(bicubic_up), OP_VARIANT(bicubic_far_up), OP_VARIANT(bicubic_down),
+         OP_VARIANT(bicubic_of_one))
+
+/* ------------------------------------------------------------------------------------- max_pool */
+
+static pumit_tensor *max_pool_flat(op_graph *g)
+{
+    return pumit__max_pool(op_normal(g, SHAPE(2, 2, 2, 4, 3)), (int64_t[]){1, 1, 2});
+}
+
+static pumit_tensor *max_pool_with_remainder(op_graph *g)
+{
+    return pumit__max_pool(op_normal(g, SHAPE(1, 3, 2, 3, 2)), (int64_t[]){2, 1, 1});
+}
+
+static pumit_tensor *max_pool_points(op_graph *g)
+{
+    return pumit__max_pool(op_normal(g, SHAPE(1, 2, 2, 3, 2)), (int64_t[]){1, 1, 1});
+}
+
+static pumit_tensor *max_pool_strided(op_graph *g)
+{
+    return pumit__max_pool(op_strided(g, SHAPE(1, 2, 4, 3, 2)), (int64_t[]){1, 2, 1});
+}
+
+/* Seven of eight gradients of the pooled value alone would be 0. */
+static pumit_tensor *max_pool_everywhere(op_graph *g)
+{
+    pumit_tensor *x = op_normal(g, SHAPE(2, 2, 4, 6, 3));
+    pumit_tensor *y = pumit__max_pool(x, (int64_t[]){2, 2, 2});
+    y = pumit__resample(y, (int64_t[]){2, 4, 6}, PUMIT_RESAMPLE_NEAREST_EXACT);
+    return pumit__mul(x, y);
+}
+
+OP_CHECK(max_pool, OP_VARIANT(max_pool_flat), OP_VARIANT(max_pool_with_remainder),
+         OP_VARIANT(max_pool_points), OP_VARIANT(max_pool_strided), OP_VARIANT(max_pool_everywhere))

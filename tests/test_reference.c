@@ -50,6 +50,8 @@ static const gradient_pair pairs[] = {
          {AT(conv, diff_src)}),
     PAIR(conv, conv_forward, conv_backward_weights, dst, diff_dst,
          {AT(conv, weights), AT(conv, bias)}, {AT(conv, diff_weights), AT(conv, diff_bias)}),
+    PAIR(max_pool, max_pool_forward, max_pool_backward, dst, diff_dst, {AT(max_pool, src)},
+         {AT(max_pool, diff_src)}),
     PAIR(resample, resample_forward, resample_backward, dst, diff_dst, {AT(resample, src)},
          {AT(resample, diff_src)}),
 };
@@ -124,8 +126,8 @@ static void prepare(kernel_case *c, const gradient_pair *p)
         x->slot_count = 1;
         add_array(c, p->out, ROLE_DST, x->count, FILL_ZERO);
     }
-    const int positive =
-        c->args.unary.kind == PUMIT_UNARY_XLOGX; /* the gradient below 0 is a device */
+    const int positive = /* the gradient of x ln x below 0 is a device */
+        c->args.unary.kind == PUMIT_UNARY_XLOGX || c->args.unary.kind == PUMIT_UNARY_SQRT;
     for (int64_t i = 0; p->forward == KERNEL_unary_forward && i < x->count; i++) {
         x->values[i] += copysign(0.1, x->values[i]);
         if (positive) x->values[i] = fabs(x->values[i]);
@@ -362,6 +364,22 @@ START_TEST(impossible_arguments_are_refused)
                                           .kind = 7,
                                           .src_size = {1, 1, 1},
                                           .dst_size = {1, 1, 1}};
+    const pumit_resample_args bicubic = {.src = x,
+                                         .dst = x,
+                                         .n = 1,
+                                         .channels = 1,
+                                         .kind = PUMIT_RESAMPLE_BICUBIC,
+                                         .src_size = {1, 1, 1},
+                                         .dst_size = {2, 1, 1}};
+    const pumit_max_pool_args max_pool = {.src = x,
+                                          .dst = x,
+                                          .n = 1,
+                                          .channels = 1,
+                                          .src_size = {1, 1, 4},
+                                          .dst_size = {1, 1, 2},
+                                          .window = {1, 1, 3}};
+    int64_t place;
+    const pumit_argmax_args argmax = {.src = x, .dst = &place, .rows = 1};
     const int64_t index = 4;
     const pumit_rows_args rows = {
         .src = x, .index = &index, .dst = x, .n = 1, .length = 4, .count = 1, .channels = 1};
@@ -382,6 +400,9 @@ START_TEST(impossible_arguments_are_refused)
     ck_assert_int_eq(b->unary_backward(NULL, &unary), PUMIT_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(b->binary(NULL, &binary), PUMIT_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(b->resample_forward(NULL, &resample), PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(b->resample_forward(NULL, &bicubic), PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(b->max_pool_forward(NULL, &max_pool), PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(b->argmax(NULL, &argmax), PUMIT_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(b->gather_rows(NULL, &rows), PUMIT_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(b->scatter_rows(NULL, &rows), PUMIT_ERROR_INVALID_ARGUMENT);
     ck_assert_int_eq(b->conv_forward(NULL, &conv), PUMIT_ERROR_INVALID_ARGUMENT);

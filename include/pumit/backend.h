@@ -47,6 +47,8 @@ typedef struct {
 #define PUMIT_UNARY_LEAKY_RELU 3 /* x > 0 ? x : alpha x */
 #define PUMIT_UNARY_ABS        4 /* |x|; derivative 0 at 0 */
 #define PUMIT_UNARY_XLOGX      5 /* x ln x; 0 where x <= 0, derivative ln(max(x, FLT_MIN)) + 1 */
+#define PUMIT_UNARY_SILU       6 /* x / (1 + exp(-x)) */
+#define PUMIT_UNARY_SQRT       7 /* derivative 0 at 0 */
 
 /** unary_forward: src -> dst (may be the same array). unary_backward: src, diff_dst -> diff_src. */
 typedef struct {
@@ -60,6 +62,7 @@ typedef struct {
 #define PUMIT_BINARY_ADD 1
 #define PUMIT_BINARY_SUB 2
 #define PUMIT_BINARY_MUL 3
+#define PUMIT_BINARY_DIV 4
 
 /** dst[i] = a[i] op b[i]; stride 0 broadcasts; dst is packed. */
 typedef struct {
@@ -184,6 +187,9 @@ typedef struct {
     1 /* mean over floor(i S/T) .. ceil((i+1) S/T), as adaptive average pooling */
 #define PUMIT_RESAMPLE_TRILINEAR                                                                   \
     2 /* sample at (i + 0.5) S/T - 0.5, clamped to the edge (align_corners false) */
+#define PUMIT_RESAMPLE_NEAREST_EXACT 3 /* the element that holds (i + 0.5) S/T */
+#define PUMIT_RESAMPLE_BICUBIC                                                                     \
+    4 /* Keys' cubic (A = -0.75) at (i + 0.5) S/T - 0.5 of H and W, edges repeated; D as it is */
 
 /** Backward: diff_dst -> diff_src, overwritten. */
 typedef struct {
@@ -224,6 +230,23 @@ typedef struct {
     int64_t n, step;
     double lr, beta1, beta2, eps, weight_decay, grad_scale;
 } pumit_adamw_args;
+
+/** dst = index of the largest of each row: the first of equals; a NaN counts as the largest. */
+typedef struct {
+    const void *src; /* (rows, channels), channels at least 1 */
+    int64_t *dst;    /* (rows) */
+    int64_t rows, channels;
+} pumit_argmax_args;
+
+/**
+ * Windows side by side: dst_size = src_size / window, rounded down; what is left over is not read. Backward gives each
+ * diff_dst to the first of the largest in its window and 0 to all others; a NaN counts as the largest.
+ */
+typedef struct {
+    const void *src, *diff_dst; /* (n, src_size..., channels), (n, dst_size..., channels) */
+    void *dst, *diff_src;       /* diff_src is overwritten */
+    int64_t n, channels, src_size[3], dst_size[3], window[3];
+} pumit_max_pool_args;
 
 /** The table. */
 typedef struct {

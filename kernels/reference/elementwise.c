@@ -20,6 +20,11 @@ static double normal_density(double x)
     return exp(-0.5 * x * x) * (0.5 * M_2_SQRTPI * M_SQRT1_2);
 }
 
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
 static double value_of(const pumit_unary_args *args, double x)
 {
     switch (args->kind) {
@@ -31,6 +36,10 @@ static double value_of(const pumit_unary_args *args, double x)
         return x > 0 ? x : args->alpha * x;
     case PUMIT_UNARY_ABS:
         return fabs(x);
+    case PUMIT_UNARY_SILU:
+        return x * sigmoid(x);
+    case PUMIT_UNARY_SQRT:
+        return sqrt(x);
     default:
         return x > 0 ? x * log(x) : 0;
     }
@@ -47,6 +56,10 @@ static double derivative_of(const pumit_unary_args *args, double x)
         return x > 0 ? 1 : args->alpha;
     case PUMIT_UNARY_ABS:
         return (x > 0) - (x < 0);
+    case PUMIT_UNARY_SILU:
+        return sigmoid(x) * (1 + x * sigmoid(-x));
+    case PUMIT_UNARY_SQRT:
+        return x == 0 ? 0 : 0.5 / sqrt(x);
     default:
         return log(x > FLT_MIN ? x : FLT_MIN) + 1;
     }
@@ -54,7 +67,7 @@ static double derivative_of(const pumit_unary_args *args, double x)
 
 static int known_unary(int32_t kind)
 {
-    return kind >= PUMIT_UNARY_AFFINE && kind <= PUMIT_UNARY_XLOGX;
+    return kind >= PUMIT_UNARY_AFFINE && kind <= PUMIT_UNARY_SQRT;
 }
 
 pumit_status NAME(unary_forward)(void *device, const pumit_unary_args *args)
@@ -86,6 +99,8 @@ static double combine(int32_t kind, double a, double b)
         return a + b;
     case PUMIT_BINARY_SUB:
         return a - b;
+    case PUMIT_BINARY_DIV:
+        return a / b;
     default:
         return a * b;
     }
@@ -96,7 +111,7 @@ pumit_status NAME(binary)(void *device, const pumit_binary_args *args)
     const real *a = args->a, *b = args->b;
     real *dst = args->dst;
     const int32_t ndim = args->ndim;
-    if (args->kind < PUMIT_BINARY_ADD || args->kind > PUMIT_BINARY_MUL || ndim < 0 ||
+    if (args->kind < PUMIT_BINARY_ADD || args->kind > PUMIT_BINARY_DIV || ndim < 0 ||
         ndim > PUMIT_MAX_DIMS)
         return PUMIT_ERROR_INVALID_ARGUMENT;
     const int64_t row = ndim > 0 ? args->shape[ndim - 1] : 1;

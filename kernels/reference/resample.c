@@ -4,6 +4,8 @@
  *   area       weight 1 / (end - start) for start = floor(t S / T) <= s < end = ceil((t + 1) S / T),
  *              the windows of adaptive average pooling
  *   trilinear  x = max((t + 0.5) S / T - 0.5, 0) between its neighbours, the upper one at most S - 1
+ *   nearest    the one s = floor((t + 0.5) S / T)
+ *   bicubic    the four neighbours of x = (t + 0.5) S / T - 0.5 by Keys' kernel (1981), those outside moved to the edge
  * The backward pass is the adjoint: diff_src[s] = sum over t of weight(t, s) diff_dst[t].
  */
 #include "reference.h"
@@ -11,28 +13,51 @@
 /* The run of source indices that one destination index reads on one axis. */
 typedef struct {
     int64_t start, count;
-    double first, others; /* weight of the first index and of each other one */
+    double weight[4]; /* of the first ones; those beyond weigh as much as the last of these */
 } axis_taps;
+
+/* Keys' cubic convolution kernel with A = -0.75 at distance `x`. */
+static double cubic(double x)
+{
+    const double A = -0.75;
+    x = fabs(x);
+    if (x <= 1) return ((A + 2) * x - (A + 3)) * x * x + 1;
+    return x < 2 ? ((A * x - 5 * A) * x + 8 * A) * x - 4 * A : 0;
+}
+
+static axis_taps cubic_taps(int64_t t, int64_t S, int64_t T)
+{
+    const double x = ((double)t + 0.5) * (double)S / (double)T - 0.5;
+    const int64_t below = (int64_t)floor(x), start = at_least(below - 1, 0);
+    axis_taps taps = {.start = start, .count = at_most(below + 2, S - 1) - start + 1};
+    for (int64_t s = below - 1; s <= below + 2; s++) {
+        const int64_t inside = at_most(at_least(s, 0), S - 1);
+        taps.weight[inside - start] += cubic(x - (double)s);
+    }
+    return taps;
+}
 
 static axis_taps taps_of(int32_t kind, int64_t t, int64_t S, int64_t T)
 {
     if (kind == PUMIT_RESAMPLE_AREA) {
         const int64_t start = t * S / T, end = ((t + 1) * S + T - 1) / T;
         const double weight = 1 / (double)(end - start);
-        return (axis_taps){start, end - start, weight, weight};
+        return (axis_taps){start, end - start, {weight, weight, weight, weight}};
     }
+    if (kind == PUMIT_RESAMPLE_NEAREST_EXACT) return (axis_taps){(2 * t + 1) * S / (2 * T), 1, {1}};
+    if (kind == PUMIT_RESAMPLE_BICUBIC) return cubic_taps(t, S, T);
     const double x = ((double)t + 0.5) * (double)S / (double)T - 0.5;
     const double inside = x > 0 ? x : 0;
     const int64_t start = at_most((int64_t)inside, S - 1);
-    if (start == S - 1) return (axis_taps){start, 1, 1, 0};
+    if (start == S - 1) return (axis_taps){start, 1, {1}};
     const double upper = inside - (double)start;
-    return (axis_taps){start, 2, 1 - upper, upper};
+    return (axis_taps){start, 2, {1 - upper, upper}};
 }
 
 static double weight_at(axis_taps taps, int64_t s)
 {
     if (s < taps.start || s >= taps.start + taps.count) return 0;
-    return s == taps.start ? taps.first : taps.others;
+    return taps.weight[at_most(s - taps.start, 3)];
 }
 
 static int64_t volume(const int64_t *size)
@@ -68,8 +93,8 @@ static void sample(double *sum, const pumit_resample_args *args, const real *src
 /* The destination indices that can read source index `s`, with a margin: [low, high). */
 static void readers_of(int64_t *low, int64_t *high, int64_t s, int64_t S, int64_t T)
 {
-    *low = at_least((s - 1) * T / S - 2, 0);
-    *high = at_most((s + 2) * T / S + 2, T);
+    *low = at_least((s - 2) * T / S - 2, 0);
+    *high = at_most((s + 3) * T / S + 2, T);
 }
 
 /* sum = the adjoint at source point `at` of `count` channels from `diff_dst` on. */
@@ -118,7 +143,8 @@ static int valid(const pumit_resample_args *args)
     for (int i = 0; i < 3; i++) {
         if (args->src_size[i] < 1 || args->dst_size[i] < 1) return 0;
     }
-    return args->kind == PUMIT_RESAMPLE_AREA || args->kind == PUMIT_RESAMPLE_TRILINEAR;
+    if (args->kind == PUMIT_RESAMPLE_BICUBIC && args->src_size[0] != args->dst_size[0]) return 0;
+    return args->kind >= PUMIT_RESAMPLE_AREA && args->kind <= PUMIT_RESAMPLE_BICUBIC;
 }
 
 pumit_status NAME(resample_forward)(void *device, const pumit_resample_args *args)

@@ -2,6 +2,7 @@
 /*
  * SAC (paper section 3.1). With a = max(DA - down, 0), the anisotropy of the feature map in front of the layer:
  *   down-sampling, stride s:    depth stride max(s >> a, 1); if a > 0 the kernel's depth is summed down to it, depth padding 0;
+ *                               kernels are s x s x s, 3x3x3 with padding 1, or 2x3x3 with padding 0, 1, 1 and s = 2;
  *   3x3x3, stride 1:            if a > 0 the kernel's depth is summed to 1, depth padding 0;
  *   up-sampling, stride s:      depth stride min(2^max(down - DA, 0), s), the kernel's depth summed down to it.
  */
@@ -25,10 +26,13 @@ static int32_t log2_of(int64_t power)
 
 pumit__sac pumit__sac_create(pumit_module *module, const pumit__sac_shape *s, const char *name)
 {
-    pumit__sac sac = {.stride = s->stride, .padding = s->padding, .transposed = s->transposed};
-    const int64_t shape[5] = {s->transposed ? s->in : s->out, s->kernel, s->kernel, s->kernel,
+    const int64_t depth = s->kernel_depth ? s->kernel_depth : s->kernel;
+    pumit__sac sac = {.stride = s->stride,
+                      .padding = {depth == s->kernel ? s->padding : 0, s->padding, s->padding},
+                      .transposed = s->transposed};
+    const int64_t shape[5] = {s->transposed ? s->in : s->out, depth, s->kernel, s->kernel,
                               s->transposed ? s->out : s->in};
-    const double taps = s->transposed ? 1.0 : (double)(s->kernel * s->kernel * s->kernel);
+    const double taps = s->transposed ? 1.0 : (double)(depth * s->kernel * s->kernel);
     const double deviation = 1.0 / sqrt((double)s->in * taps);
     sac.weight = pumit__module_add(module, 5, shape, true, PUMIT__NORMAL(deviation), "%s%sweight",
                                    name, *name ? "." : "");
@@ -79,7 +83,8 @@ static pumit__feature convolve(pumit__sac *sac, pumit__feature f)
     const int32_t anisotropy = f.da > f.down ? f.da - f.down : 0;
     const int64_t shrunk = sac->stride >> anisotropy, depth_stride = shrunk > 1 ? shrunk : 1;
     const int64_t stride[3] = {depth_stride, sac->stride, sac->stride};
-    const int64_t padding[3] = {anisotropy > 0 ? 0 : sac->padding, sac->padding, sac->padding};
+    const int64_t padding[3] = {anisotropy > 0 ? 0 : sac->padding[0], sac->padding[1],
+                                sac->padding[2]};
     pumit_tensor *weight = anisotropy > 0 ? weight_of_depth(sac, depth_stride) : sac->weight;
     return (pumit__feature){pumit__conv(f.x, weight, sac->bias, stride, padding), f.da,
                             f.down + log2_of(sac->stride)};
@@ -146,7 +151,7 @@ pumit_status pumit_sac_conv_create(pumit_sac_conv **out, pumit_context *context,
 {
     PUMIT__REQUIRE(out && context, "pumit_sac_conv_create: an argument is NULL");
     *out = NULL;
-    pumit__sac_shape shape;
+    pumit__sac_shape shape = {0};
     PUMIT__TRY(read_shape(&shape, config));
     pumit_sac_conv *conv =
         pumit__module_create(sizeof *conv, context, "sac_conv", config, true, destroy);

@@ -16,8 +16,8 @@ typedef struct {
 /* A layer. Weights pooled to a depth are kept until the weights change. */
 typedef struct {
     pumit_tensor *weight,
-        *bias; /* (O, k, k, k, I) or, transposed, (I, k, k, k, O); borrowed from the module */
-    int64_t stride, padding;
+        *bias; /* (O, kernel..., I) or, transposed, (I, kernel..., O); borrowed from the module */
+    int64_t stride, padding[3];
     bool transposed;
     struct {
         pumit_tensor *value; /* owned */
@@ -26,8 +26,10 @@ typedef struct {
     } pooled[PUMIT__MOST_ANISOTROPY];
 } pumit__sac;
 
+/* Sizes on all axes; a kernel that is another size along D has no padding there. */
 typedef struct {
     int64_t in, out, kernel, stride, padding;
+    int64_t kernel_depth; /* 0: as `kernel` */
     bool transposed, bias;
 } pumit__sac_shape;
 

@@ -24,11 +24,14 @@ pumit_tensor *pumit__pool_depth(pumit_tensor *x, int32_t axis, int64_t depth, pu
 pumit_tensor *pumit__add(pumit_tensor *a, pumit_tensor *b);
 pumit_tensor *pumit__sub(pumit_tensor *a, pumit_tensor *b);
 pumit_tensor *pumit__mul(pumit_tensor *a, pumit_tensor *b);
+pumit_tensor *pumit__div(pumit_tensor *a, pumit_tensor *b);
 pumit_tensor *pumit__affine(pumit_tensor *x, double alpha, double beta); /* alpha x + beta */
 pumit_tensor *pumit__gelu(pumit_tensor *x);
 pumit_tensor *pumit__leaky_relu(pumit_tensor *x, double slope);
 pumit_tensor *pumit__absolute(pumit_tensor *x);
 pumit_tensor *pumit__xlogx(pumit_tensor *x);
+pumit_tensor *pumit__silu(pumit_tensor *x);
+pumit_tensor *pumit__square_root(pumit_tensor *x); /* derivative 0 at 0 */
 /* alpha times the sum over the axes whose bits are set in `axes`; these axes go. */
 pumit_tensor *pumit__sum(pumit_tensor *x, uint32_t axes, double alpha);
 /* Mean of everything: a scalar. */
@@ -51,6 +54,12 @@ pumit_tensor *pumit__entropy(pumit_tensor *logits); /* (..., V) -> (...) */
 pumit_tensor *pumit__cross_entropy(pumit_tensor *logits,
                                    pumit_tensor *target); /* target: probabilities */
 
+/* --- choices: without gradient but for straight_through ------------------------------------------------- */
+pumit_tensor *pumit__argmax(pumit_tensor *x); /* (..., V) -> (...) of I64, the first of equals */
+pumit_tensor *pumit__one_hot(pumit_tensor *index, int64_t classes); /* (...) of I64 -> (..., V) */
+/* The value of `value`, with the gradient going to x as if it were x; same shape. */
+pumit_tensor *pumit__straight_through(pumit_tensor *value, pumit_tensor *x);
+
 /* --- transformers: all (N, L, heads, head_dim) ------------------------------------------------------------ */
 /* cosine, sine: (L - skip, head_dim/2), or (N, L - skip, head_dim/2); no gradient by them. */
 pumit_tensor *pumit__rope(pumit_tensor *x, pumit_tensor *cosine, pumit_tensor *sine, int64_t skip);
@@ -62,6 +71,8 @@ pumit_tensor *pumit__conv(pumit_tensor *x, pumit_tensor *weight /* (O, k, k, k, 
                           pumit_tensor *bias, const int64_t stride[3], const int64_t padding[3]);
 /* Kernel == stride: weight (I, k, k, k, O). */
 pumit_tensor *pumit__conv_transpose(pumit_tensor *x, pumit_tensor *weight, pumit_tensor *bias);
+/* Largest of windows side by side; sizes are divided by the window's and rounded down. */
+pumit_tensor *pumit__max_pool(pumit_tensor *x, const int64_t window[3]);
 pumit_tensor *pumit__resample(pumit_tensor *x, const int64_t size[3], int32_t kind);
 /* Shrinking axes by area first, then growing ones trilinearly (resample_to of the specification). */
 pumit_tensor *pumit__resample_to(pumit_tensor *x, const int64_t size[3]);

@@ -71,6 +71,16 @@ pumit_tensor *pumit__xlogx(pumit_tensor *x)
     return unary(x, PUMIT_UNARY_XLOGX, 0, 0);
 }
 
+pumit_tensor *pumit__silu(pumit_tensor *x)
+{
+    return unary(x, PUMIT_UNARY_SILU, 0, 0);
+}
+
+pumit_tensor *pumit__square_root(pumit_tensor *x)
+{
+    return unary(x, PUMIT_UNARY_SQRT, 0, 0);
+}
+
 /* ------------------------------------------------------------------------------------------- binary */
 
 /* Shape of a op b, aligned right; false if they do not go together. */
@@ -177,6 +187,29 @@ pumit_tensor *pumit__mul(pumit_tensor *a, pumit_tensor *b)
     if (!node) return NULL;
     pumit__save(node, 0, a);
     pumit__save(node, 1, b);
+    return y;
+}
+
+/* With y = a / b: da = dy / b, db = -y dy / b. saved: b, y */
+static pumit_status div_backward(pumit__node *node, pumit_tensor *diff_dst)
+{
+    pumit_tensor *share = binary_value(diff_dst, node->saved[0], PUMIT_BINARY_DIV);
+    if (node->in[0])
+        PUMIT__TRY(pumit__accumulate(node->in[0], pumit__reduce_to(share, node->in[0])));
+    if (!node->in[1]) return PUMIT_OK;
+    pumit_tensor *grad =
+        pumit__affine(binary_value(share, node->saved[1], PUMIT_BINARY_MUL), -1.0, 0.0);
+    return pumit__accumulate(node->in[1], pumit__reduce_to(grad, node->in[1]));
+}
+
+pumit_tensor *pumit__div(pumit_tensor *a, pumit_tensor *b)
+{
+    pumit_tensor *y = binary_value(a, b, PUMIT_BINARY_DIV);
+    if (!y || !pumit__wants_grad(a, b, NULL)) return y;
+    pumit__node *node = pumit__record(y, div_backward, a, b, NULL);
+    if (!node) return NULL;
+    pumit__save(node, 0, b);
+    pumit__save(node, 1, y);
     return y;
 }
 

@@ -32,7 +32,9 @@ pumit_tensor *pumit__resample(pumit_tensor *x, const int64_t size[3], int32_t ki
 {
     x = pumit__contiguous(x);
     if (!x) return NULL;
-    if (x->ndim != 5 || size[0] < 1 || size[1] < 1 || size[2] < 1) {
+    const bool flat = kind == PUMIT_RESAMPLE_BICUBIC; /* leaves D alone */
+    if (x->ndim != 5 || size[0] < 1 || size[1] < 1 || size[2] < 1 ||
+        (flat && size[0] != x->shape[1])) {
         pumit__fail(PUMIT_ERROR_SHAPE, "resample: image %s to %s",
                     pumit__shape_string(x->ndim, x->shape).text, pumit__shape_string(3, size).text);
         return NULL;

@@ -27,9 +27,12 @@ typedef void (*row_fn)(const float *a, const float *b, float *dst, int64_t n, in
 ROWS(add_rows, +)
 ROWS(sub_rows, -)
 ROWS(mul_rows, *)
+ROWS(div_rows, /)
 
-static const row_fn kinds[] = {
-    [PUMIT_BINARY_ADD] = add_rows, [PUMIT_BINARY_SUB] = sub_rows, [PUMIT_BINARY_MUL] = mul_rows};
+static const row_fn kinds[] = {[PUMIT_BINARY_ADD] = add_rows,
+                               [PUMIT_BINARY_SUB] = sub_rows,
+                               [PUMIT_BINARY_MUL] = mul_rows,
+                               [PUMIT_BINARY_DIV] = div_rows};
 
 #define KINDS ((int32_t)(sizeof kinds / sizeof *kinds))
 

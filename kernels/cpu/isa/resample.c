@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Area and trilinear resampling, separable: out[i] = product over axes of sums of weight(i, j) in[j]. Each axis has a
+ * Resampling, separable: out[i] = product over axes of sums of weight(i, j) in[j]. Each axis has a
  * table of the run of inputs that an output reads. Backward is the same walk with transposed tables.
  */
 #include "kernels/cpu/isa/isa.h"
@@ -14,29 +14,50 @@ typedef struct {
     float *weight;
 } axis_table;
 
-/** The inputs of destination index t among S, and their weights: the first one's, each other one's. */
+/** The inputs of destination index t among S, and their weights; those beyond the fourth weigh as much as it. */
 typedef struct {
     int64_t start, count;
-    double first, others;
+    double weight[4];
 } axis_run;
+
+/** Keys' cubic kernel, A = -0.75. */
+static double cubic(double x)
+{
+    if (x < 0) x = -x;
+    if (x <= 1) return (1.25 * x - 2.25) * x * x + 1;
+    return x < 2 ? ((-0.75 * x + 3.75) * x - 6) * x + 3 : 0;
+}
+
+/** What the kernel reads beyond an edge counts for the edge. */
+static axis_run cubic_run(double at, int64_t S)
+{
+    const int64_t first = (int64_t)(at + 1) - 2; /* at > -1: the integer below it, less one */
+    const int64_t start = first > 0 ? first : 0, last = least(first + 3, S - 1);
+    axis_run run = {start, last - start + 1, {0}};
+    for (int64_t j = first; j < first + 4; j++)
+        run.weight[(j < start ? start : least(j, last)) - start] += cubic(at - (double)j);
+    return run;
+}
 
 static axis_run run_of(int32_t kind, int64_t t, int64_t S, int64_t T)
 {
     if (kind == PUMIT_RESAMPLE_AREA) {
         const int64_t start = t * S / T, end = ((t + 1) * S + T - 1) / T;
         const double share = 1 / (double)(end - start);
-        return (axis_run){start, end - start, share, share};
+        return (axis_run){start, end - start, {share, share, share, share}};
     }
+    if (kind == PUMIT_RESAMPLE_NEAREST_EXACT) return (axis_run){(2 * t + 1) * S / (2 * T), 1, {1}};
     const double at = ((double)t + 0.5) * (double)S / (double)T - 0.5, inside = at > 0 ? at : 0;
+    if (kind == PUMIT_RESAMPLE_BICUBIC) return cubic_run(at, S);
     const int64_t start = least((int64_t)inside, S - 1);
-    if (start == S - 1) return (axis_run){start, 1, 1, 0};
-    return (axis_run){start, 2, 1 - (inside - (double)start), inside - (double)start};
+    if (start == S - 1) return (axis_run){start, 1, {1}};
+    return (axis_run){start, 2, {1 - (inside - (double)start), inside - (double)start}};
 }
 
 /** Most inputs of an output when `in` are read by `out` outputs, either way round. */
 static int64_t most_inputs(int64_t in, int64_t out)
 {
-    return least(2 * in / out + 4, in);
+    return least(4 * in / out + 6, in);
 }
 
 static int64_t table_bytes(int64_t in, int64_t out)
@@ -69,7 +90,7 @@ static void fill_table(axis_table *table, int32_t kind, int64_t S, int64_t T, in
     for (int64_t t = 0; t < T; t++) {
         const axis_run run = run_of(kind, t, S, T);
         for (int64_t i = 0; i < run.count; i++) {
-            const double weight = i == 0 ? run.first : run.others;
+            const double weight = run.weight[least(i, 3)];
             if (backward) {
                 add_input(table, run.start + i, t, weight);
             } else {
@@ -126,7 +147,8 @@ static pumit_status run(pumit__cpu_device *device, const pumit_resample_args *ar
         if (S[i] <= 0 || T[i] <= 0) return PUMIT_DECLINED;
         bytes += table_bytes(in[i], out[i]) + 64;
     }
-    if (args->kind != PUMIT_RESAMPLE_AREA && args->kind != PUMIT_RESAMPLE_TRILINEAR)
+    if (args->kind < PUMIT_RESAMPLE_AREA || args->kind > PUMIT_RESAMPLE_BICUBIC ||
+        (args->kind == PUMIT_RESAMPLE_BICUBIC && S[0] != T[0]))
         return PUMIT_DECLINED;
     char *memory = pumit__cpu_scratch(device, bytes);
     if (!memory) return PUMIT_ERROR_OUT_OF_MEMORY;

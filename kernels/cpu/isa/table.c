@@ -30,4 +30,7 @@ const pumit__cpu_kernels PUMIT__CPU_KERNEL(isa) = {
     .scatter_rows = PUMIT__CPU_KERNEL(scatter_rows),
     .sum_squares = PUMIT__CPU_KERNEL(sum_squares),
     .adamw = PUMIT__CPU_KERNEL(adamw),
+    .argmax = PUMIT__CPU_KERNEL(argmax),
+    .max_pool_forward = PUMIT__CPU_KERNEL(max_pool_forward),
+    .max_pool_backward = PUMIT__CPU_KERNEL(max_pool_backward),
 };

@@ -33,6 +33,22 @@ static inline float gelu_slope(float x)
     return multiply_add(x, 0.398942280f * e, normal_cdf(x, e));
 }
 
+static inline float silu(float x)
+{
+    return x * fast_sigmoid(x);
+}
+
+static inline float silu_slope(float x)
+{
+    const float s = fast_sigmoid(x);
+    return s * multiply_add(x, 1.0f - s, 1.0f);
+}
+
+static inline float sqrt_slope(float x)
+{
+    return x == 0 ? 0.0f : 0.5f / __builtin_sqrtf(x);
+}
+
 static inline float abs_slope(float x)
 {
     return x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f);
@@ -68,11 +84,15 @@ FORWARD(gelu_forward, gelu(x))
 FORWARD(leaky_relu_forward, x > 0 ? x : alpha * x)
 FORWARD(abs_forward, __builtin_fabsf(x))
 FORWARD(xlogx_forward, xlogx(x))
+FORWARD(silu_forward, silu(x))
+FORWARD(sqrt_forward, __builtin_sqrtf(x))
 
 BACKWARD(gelu_backward, gelu_slope(x))
 BACKWARD(leaky_relu_backward, x > 0 ? 1.0f : alpha)
 BACKWARD(abs_backward, abs_slope(x))
 BACKWARD(xlogx_backward, xlogx_slope(x))
+BACKWARD(silu_backward, silu_slope(x))
+BACKWARD(sqrt_backward, sqrt_slope(x))
 
 /** Affine's gradient does not read src, which may be absent. */
 static void affine_backward(const float *restrict src, const float *restrict diff_dst,
@@ -97,6 +117,8 @@ static const struct {
     [PUMIT_UNARY_LEAKY_RELU] = {leaky_relu_forward, leaky_relu_backward, 1},
     [PUMIT_UNARY_ABS] = {abs_forward, abs_backward, 1},
     [PUMIT_UNARY_XLOGX] = {xlogx_forward, xlogx_backward, 4},
+    [PUMIT_UNARY_SILU] = {silu_forward, silu_backward, 8},
+    [PUMIT_UNARY_SQRT] = {sqrt_forward, sqrt_backward, 2},
 };
 
 #define KINDS ((int32_t)(sizeof kinds / sizeof *kinds))
