@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/** "tokenizer.simple", "vit", "classifier" or "sac_conv". Static. @since 0.1 */
+/** "tokenizer.simple", "tokenizer.vqvae", "vit", "classifier", "discriminator", "lpips" or "sac_conv". Static. @since 0.1 */
 PUMIT_API const char *pumit_module_kind(const pumit_module *module);
 
 /** The configuration, as a config of its own. @since 0.1 */
@@ -48,13 +48,28 @@ PUMIT_API pumit_status pumit_module_save(const pumit_module *module, const char 
                                          const pumit_config *provenance);
 
 /**
- * Copies weights from a safetensors file whose kind need not match: names that both have, under `prefix` in the file
- * (NULL: ""). Shapes must agree. `loaded` receives the number of tensors taken (may be NULL). With `strict`, a parameter that the
- * file lacks is PUMIT_ERROR_NOT_FOUND naming it. @since 0.1
+ * Copies weights from a file whose kind need not match, safetensors or a PyTorch checkpoint (see pumit_module_import()):
+ * names that both have, under `prefix` in the file (NULL: ""). Shapes must agree. `loaded` receives the number of tensors taken
+ * (may be NULL). With `strict`, a parameter that the file lacks is PUMIT_ERROR_NOT_FOUND naming it. @since 0.1
  */
 PUMIT_API pumit_status pumit_module_load_weights(pumit_module *module, const char *path,
                                                  const char *prefix, int32_t strict,
                                                  int64_t *loaded);
+
+/**
+ * Takes weights of others: safetensors, or a zip checkpoint of PyTorch 1.6 or later (`torch.save`: the state dict itself, or under
+ * "state_dict", "model" or "module"; no code in it is run). What the model needs in another shape is adapted, and each
+ * adaptation told through the context's log: 2D convolutions are inflated; image channels, patch embeddings and position
+ * embeddings are made to fit; "rope.freqs_*" is dropped. Names that are missing or unexpected, and shapes beyond that, are
+ * PUMIT_ERROR_NOT_FOUND or PUMIT_ERROR_SHAPE with a list, and leave the model as it was. `options` (may be NULL):
+ * - "prefix": names in the file begin with it; other names are left alone. Default "".
+ * - "partial": true lets a backbone come without its head, and a head go unused. Default false.
+ * - "inflation": "average" (a 2D kernel by its depth, at every depth; the default) or "center" (in the middle); patch embeddings
+ *   are always averaged.
+ * @since 0.1
+ */
+PUMIT_API pumit_status pumit_module_import(pumit_module *module, const char *path,
+                                           const pumit_config *options);
 
 /** Reads a model file's metadata into a config: "pumit.model", "pumit.config" (an object), the provenance, "tensors" and
  * "elements" (their numbers). @since 0.1 */
