@@ -93,9 +93,10 @@ stage: all  ## install into $(BUILD)/stage, as the tests of the installed librar
 check: deps  ## install what is missing, build, run every test; the last line is the summary
 	@$(MAKE) --no-print-directory check-run
 
-# Waiting threads sleep: spinning ones cost more than the work where tests share a machine.
+# Waiting threads sleep (spinning ones cost more than the work where tests share a machine), and a test that
+# takes seconds on a busy one is not a test that hangs.
 # The bindings under test are run with these; a library with sanitizers needs its runtime loaded first.
-CHECK_ENV = OMP_WAIT_POLICY=passive PUMIT_BUILD='$(abspath $(BUILD))' PUMIT_SOURCE='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' \
+CHECK_ENV = OMP_WAIT_POLICY=passive CK_DEFAULT_TIMEOUT=120 PUMIT_BUILD='$(abspath $(BUILD))' PUMIT_SOURCE='$(CURDIR)' CC='$(CC)' CXX='$(CXX)' \
 	PYTHON='$(PYTHON)' $(if $(SANITIZE),PUMIT_CFLAGS='$(CFLAGS)' \
 	PUMIT_PRELOAD="$$($(CC) -print-file-name=libasan.so)")
 
