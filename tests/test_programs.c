@@ -194,12 +194,14 @@ START_TEST(bad_inputs)
 }
 END_TEST
 
-/* The content decides, not the name. */
 START_TEST(renamed_pictures)
 {
     const uint8_t rows[16 * 16] = {9, 200, 7};
     png_write("picture.nii", 16, 16, 8, 0, false, rows);
-    const answer *a = runf("pumit-info --json %s", files_path("picture.nii"));
+    check_line(runf("pumit-info --json %s", files_path("picture.nii")), 1, "pumit-info",
+               "is a PNG picture, not NIfTI");
+    png_write("picture.jpg", 16, 16, 8, 0, false, rows);
+    const answer *a = runf("pumit-info --json %s", files_path("picture.jpg"));
     check_done(a);
     ck_assert_ptr_nonnull(strstr(a->out, "\"da\":\t5"));
 }
