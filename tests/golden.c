@@ -176,11 +176,13 @@ static pumit_status run(golden *g)
 {
     const char *kind = pumit__safetensors_metadata(g->file, "pumit.model");
     if (golden_has(g, "out.loss") && golden_has(g, "in.step0.x")) return golden_curve(g);
-    if (kind && strcmp(kind, "tokenizer.simple") == 0) return golden_tokenizer(g);
+    if (kind && strncmp(kind, "tokenizer.", 10) == 0) return golden_tokenizer(g);
     if (kind && strcmp(kind, "vit") == 0) return golden_vit(g);
     if (golden_has(g, "down4.da0.down0.in") || golden_has(g, "halve.da0.down0.in"))
         return golden_sac(g);
     if (golden_has(g, "in.x") && golden_has(g, "in.image")) return golden_resample(g);
+    if (golden_has(g, "in.da0.real")) return golden_discriminator(g);
+    if (golden_has(g, "out.distance")) return golden_lpips(g);
     return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: is of no network that is checked here",
                        g->path);
 }

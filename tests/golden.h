@@ -60,5 +60,7 @@ pumit_status golden_tokenizer(golden *g);
 pumit_status golden_vit(golden *g);
 pumit_status golden_curve(golden *g);
 pumit_status golden_resample(golden *g);
+pumit_status golden_discriminator(golden *g);
+pumit_status golden_lpips(golden *g);
 
 #endif

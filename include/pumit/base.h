@@ -78,6 +78,8 @@ typedef struct pumit_optimizer pumit_optimizer;
 typedef struct pumit_volume pumit_volume;
 typedef struct pumit_dataset pumit_dataset;
 typedef struct pumit_trainer pumit_trainer;
+typedef struct pumit_discriminator pumit_discriminator;
+typedef struct pumit_lpips pumit_lpips;
 
 #ifdef __cplusplus
 }

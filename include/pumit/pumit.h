@@ -11,6 +11,8 @@
 #include <pumit/config.h>
 #include <pumit/context.h>
 #include <pumit/dataset.h>
+#include <pumit/discriminator.h>
+#include <pumit/lpips.h>
 #include <pumit/module.h>
 #include <pumit/optimizer.h>
 #include <pumit/sac.h>

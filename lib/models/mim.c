@@ -173,11 +173,11 @@ pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context
     return PUMIT_OK;
 }
 
-static pumit_tensor *soft_tokens(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
+static pumit_tensor *target_tokens(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
 {
     pumit_tensor *x = pumit__affine(pumit__as_real(image), 2.0, -1.0);
     const pumit__feature f = pumit__tokenizer_features(tokenizer, x, da);
-    pumit_tensor *p = pumit__softmax(pumit__tokenizer_logits(tokenizer, f.x));
+    pumit_tensor *p = pumit__tokenizer_target(tokenizer, f.x);
     if (!p) return NULL;
     const int64_t shape[3] = {p->shape[0], p->shape[1] * p->shape[2] * p->shape[3], p->shape[4]};
     return pumit__reshape(p, 3, shape);
@@ -211,7 +211,7 @@ pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokeni
     ctx->recording = false;
     pumit_tensor *x = pumit__vit_normalize(vit, image, da);
     const int64_t inner = pumit__scope_begin(ctx); /* the tokenizer's features go at once */
-    pumit_tensor *target = x ? soft_tokens(tokenizer, image, da) : NULL;
+    pumit_tensor *target = x ? target_tokens(tokenizer, image, da) : NULL;
     target = pumit__scope_end(ctx, inner, target);
     ctx->recording = true;
     pumit_tensor *loss = pumit__vit_mim_loss(vit, x, da, visible, target);

@@ -1,192 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The simple universal visual tokenizer (paper section 3.2):
- *   encoder   for each level SAC down-sampling, LayerNorm over channels, GELU; then twice SAC 3x3x3, GroupNorm(8), LeakyReLU(0.01)
- *   quantiser p = softmax(proj z), z_q = p codebook
- *   decoder   twice SAC 3x3x3, GroupNorm, LeakyReLU; for each level but the last SAC up-sampling, SAC 3x3x3, GroupNorm,
- *             LeakyReLU; at last SAC up-sampling by the first stride
+ * The universal visual tokenizer (paper section 3.2), whatever its kind: encoder, quantiser, decoder; what the public calls
+ * give; the training loss
+ *   L = mean |x_rec - x| + quant_weight prior + entropy_weight entropy.
  */
-#include "lib/models/tokenizer.h"
+#include "lib/models/tokenizer_internal.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define MOST_LEVELS 6
-#define NORM_EPS    1e-5
-#define NORM_GROUPS 8
-#define SLOPE       0.01
-
-typedef struct {
-    pumit__sac conv;
-    pumit__layer norm;
-} conv_norm;
-
-typedef struct {
-    pumit__sac up;
-    conv_norm conv;
-} up_stage;
-
-struct pumit_tokenizer {
-    pumit_module module;
-    int64_t in_channels, start_stride, codes, code_dim;
-    int64_t channels[MOST_LEVELS];
-    int64_t patch[3];
-    int32_t levels;
-    conv_norm down[MOST_LEVELS];
-    conv_norm encoder[2], decoder[2];
-    pumit__layer projection;
-    pumit_tensor *codebook; /* (codes, code_dim) */
-    up_stage up[MOST_LEVELS];
-    pumit__sac last;
-};
 
 /* ----------------------------------------------------------------------------------------- building */
 
-static conv_norm add_conv_norm(pumit_module *module, int64_t in, int64_t out, const char *conv_name,
-                               const char *norm_name)
+pumit_status pumit__tokenizer_read_channels(int64_t channels[PUMIT__TOKENIZER_LEVELS],
+                                            int32_t *levels, const pumit_tokenizer *t,
+                                            const int64_t *usual, int32_t count, int64_t groups)
 {
-    conv_norm layer;
-    const pumit__sac_shape shape = {
-        .in = in, .out = out, .kernel = 3, .stride = 1, .padding = 1, .bias = true};
-    layer.conv = pumit__sac_create(module, &shape, conv_name);
-    layer.norm = pumit__module_norm(module, out, norm_name);
-    return layer;
-}
-
-/* "prefix.N" into a buffer that holds every name here. */
-typedef struct {
-    char text[64];
-} layer_name;
-
-static layer_name name_of(const char *prefix, int32_t i, const char *suffix)
-{
-    layer_name name;
-    snprintf(name.text, sizeof name.text, "%s.%d%s", prefix, i, suffix);
-    return name;
-}
-
-static void add_encoder(pumit_tokenizer *t)
-{
-    pumit_module *module = &t->module;
-    const int64_t top = t->channels[t->levels - 1];
-    int32_t i = 0;
-    for (int32_t level = 0; level < t->levels; level++, i += 3) {
-        const int64_t stride = level == 0 ? t->start_stride : 2;
-        const pumit__sac_shape shape = {.in = level == 0 ? t->in_channels : t->channels[level - 1],
-                                        .out = t->channels[level],
-                                        .kernel = stride,
-                                        .stride = stride,
-                                        .bias = true};
-        t->down[level].conv = pumit__sac_create(module, &shape, name_of("encoder", i, "").text);
-        t->down[level].norm =
-            pumit__module_norm(module, t->channels[level], name_of("encoder", i + 1, ".1").text);
+    PUMIT__TRY(pumit_config_get_ints(channels, PUMIT__TOKENIZER_LEVELS, levels, t->module.config,
+                                     "channels"));
+    if (*levels == 0) {
+        memcpy(channels, usual, (size_t)count * sizeof *usual);
+        *levels = count;
     }
-    for (int32_t k = 0; k < 2; k++, i += 3)
-        t->encoder[k] =
-            add_conv_norm(module, top, k == 0 ? top : t->code_dim, name_of("encoder", i, "").text,
-                          name_of("encoder", i + 1, "").text);
+    for (int32_t i = 0; i < *levels; i++)
+        PUMIT__REQUIRE(channels[i] >= groups && channels[i] % groups == 0 && channels[i] <= 1 << 16,
+                       "tokenizer: channels[%d] = %lld is no multiple of %lld", i,
+                       (long long)channels[i], (long long)groups);
+    return PUMIT_OK;
 }
 
-static void add_quantiser(pumit_tokenizer *t)
+pumit_status pumit__tokenizer_set_halvings(pumit_tokenizer *t, int32_t halvings)
 {
-    const int64_t shape[2] = {t->codes, t->code_dim};
-    t->projection = pumit__module_linear(&t->module, t->code_dim, t->codes, true,
-                                         1.0 / sqrt((double)t->code_dim), "quantize.proj");
-    t->codebook = pumit__module_add(&t->module, 2, shape, false, PUMIT__NORMAL(1.0),
-                                    "quantize.embedding.weight");
-}
-
-static void add_decoder(pumit_tokenizer *t)
-{
-    pumit_module *module = &t->module;
-    const int64_t top = t->channels[t->levels - 1];
-    int32_t i = 0;
-    for (int32_t k = 0; k < 2; k++, i += 3)
-        t->decoder[k] =
-            add_conv_norm(module, k == 0 ? t->code_dim : top, top, name_of("decoder", i, "").text,
-                          name_of("decoder", i + 1, "").text);
-    for (int32_t level = t->levels - 2; level >= 0; level--, i++) {
-        const pumit__sac_shape shape = {.in = t->channels[level + 1],
-                                        .out = t->channels[level],
-                                        .kernel = 2,
-                                        .stride = 2,
-                                        .transposed = true,
-                                        .bias = true};
-        t->up[level].up =
-            pumit__sac_create(module, &shape, name_of("decoder", i, ".transposed_conv").text);
-        t->up[level].conv = add_conv_norm(module, t->channels[level], t->channels[level],
-                                          name_of("decoder", i, ".conv.0").text,
-                                          name_of("decoder", i, ".conv.1").text);
-    }
-    const pumit__sac_shape shape = {.in = t->channels[0],
-                                    .out = t->in_channels,
-                                    .kernel = t->start_stride,
-                                    .stride = t->start_stride,
-                                    .transposed = true,
-                                    .bias = true};
-    t->last = pumit__sac_create(module, &shape, name_of("decoder", i, "").text);
+    PUMIT__REQUIRE(halvings <= 5, "tokenizer: a token of %lld voxels is more than 32",
+                   1LL << halvings);
+    for (int32_t i = 0; i < 3; i++) t->patch[i] = INT64_C(1) << halvings;
+    t->halvings = halvings;
+    return PUMIT_OK;
 }
 
 static pumit_status read_config(pumit_tokenizer *t)
 {
     const pumit_config *config = t->module.config;
     PUMIT__TRY(pumit_config_get_int(&t->in_channels, config, "in_channels", 3));
-    PUMIT__TRY(pumit_config_get_int(&t->start_stride, config, "start_stride", 4));
-    PUMIT__TRY(pumit_config_get_int(&t->codes, config, "codes", 1024));
-    PUMIT__TRY(pumit_config_get_int(&t->code_dim, config, "code_dim", 512));
-    PUMIT__TRY(pumit_config_get_ints(t->channels, MOST_LEVELS, &t->levels, config, "channels"));
-    if (t->levels == 0) {
-        memcpy(t->channels, (const int64_t[3]){128, 256, 512}, 3 * sizeof *t->channels);
-        t->levels = 3;
-    }
     PUMIT__REQUIRE(t->in_channels >= 1 && t->in_channels <= 4096,
                    "tokenizer: in_channels %lld is not in 1..4096", (long long)t->in_channels);
-    PUMIT__REQUIRE(t->start_stride == 2 || t->start_stride == 4 || t->start_stride == 8,
-                   "tokenizer: start_stride %lld is not 2, 4 or 8", (long long)t->start_stride);
-    PUMIT__REQUIRE(t->codes >= 2 && t->codes <= 1 << 20, "tokenizer: codes %lld is not in 2..2^20",
-                   (long long)t->codes);
-    PUMIT__REQUIRE(
-        t->code_dim >= NORM_GROUPS && t->code_dim % NORM_GROUPS == 0 && t->code_dim <= 1 << 16,
-        "tokenizer: code_dim %lld is no multiple of %d", (long long)t->code_dim, NORM_GROUPS);
-    for (int32_t i = 0; i < t->levels; i++)
-        PUMIT__REQUIRE(t->channels[i] >= NORM_GROUPS && t->channels[i] % NORM_GROUPS == 0 &&
-                           t->channels[i] <= 1 << 16,
-                       "tokenizer: channels[%d] = %lld is no multiple of %d", i,
-                       (long long)t->channels[i], NORM_GROUPS);
-    for (int32_t i = 0; i < 3; i++) t->patch[i] = t->start_stride << (t->levels - 1);
-    PUMIT__REQUIRE(t->patch[0] <= 32, "tokenizer: a token of %lld voxels is more than 32",
-                   (long long)t->patch[0]);
-    return PUMIT_OK;
-}
-
-static void destroy(pumit_module *module)
-{
-    pumit_tokenizer *t = (pumit_tokenizer *)module;
-    for (int32_t i = 0; i < t->levels; i++) {
-        pumit__sac_destroy(&t->down[i].conv);
-        pumit__sac_destroy(&t->up[i].up);
-        pumit__sac_destroy(&t->up[i].conv.conv);
-    }
-    for (int32_t i = 0; i < 2; i++) {
-        pumit__sac_destroy(&t->encoder[i].conv);
-        pumit__sac_destroy(&t->decoder[i].conv);
-    }
-    pumit__sac_destroy(&t->last);
+    PUMIT__TRY(pumit__quantizer_read(&t->quantizer, config, t->kind->mode));
+    return t->kind->read_config(t);
 }
 
 static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                          bool random)
+                          bool random, const pumit__tokenizer_kind *kind)
 {
     pumit_tokenizer *t =
-        pumit__module_create(sizeof *t, ctx, "tokenizer.simple", config, random, destroy);
+        pumit__module_create(kind->size, ctx, kind->name, config, random, kind->destroy);
     if (!t) return pumit__last_status();
+    t->kind = kind;
     t->module.status = read_config(t);
-    if (t->module.status == PUMIT_OK) {
-        add_encoder(t);
-        add_quantiser(t);
-        add_decoder(t);
-    }
+    if (t->module.status == PUMIT_OK) kind->add_layers(t);
     const pumit_status status = t->module.status;
     if (status != PUMIT_OK) {
         pumit__module_release(&t->module);
@@ -196,13 +64,44 @@ static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_co
     return PUMIT_OK;
 }
 
+static pumit_status build_simple(pumit_module **out, pumit_context *ctx, const pumit_config *config,
+                                 bool random)
+{
+    return build(out, ctx, config, random, &pumit__tokenizer_simple);
+}
+
+static pumit_status build_vqvae(pumit_module **out, pumit_context *ctx, const pumit_config *config,
+                                bool random)
+{
+    return build(out, ctx, config, random, &pumit__tokenizer_vqvae);
+}
+
 pumit_status pumit_tokenizer_create(pumit_tokenizer **out, pumit_context *context,
                                     const pumit_config *config)
 {
     PUMIT__REQUIRE(out && context, "pumit_tokenizer_create: an argument is NULL");
     pumit_module *module = NULL;
-    const pumit_status status = build(&module, context, config, true);
+    const char *model;
+    *out = NULL;
+    PUMIT__TRY(pumit_config_get_string(&model, config, "model", pumit__tokenizer_simple.model));
+    const bool vqvae = strcmp(model, pumit__tokenizer_vqvae.model) == 0;
+    PUMIT__REQUIRE(vqvae || strcmp(model, pumit__tokenizer_simple.model) == 0,
+                   "tokenizer: model '%s' is not 'simple' or 'vqvae'", model);
+    const pumit_status status =
+        (vqvae ? build_vqvae : build_simple)(&module, context, config, true);
     *out = (pumit_tokenizer *)module;
+    return status;
+}
+
+/* True for a file of the second kind; what is of neither is refused when it is loaded. */
+static pumit_status is_vqvae(bool *out, const char *path)
+{
+    pumit_config *info;
+    const char *name;
+    PUMIT__TRY(pumit_model_file_info(&info, path));
+    const pumit_status status = pumit_config_get_string(&name, info, "pumit.model", "");
+    *out = status == PUMIT_OK && strcmp(name, pumit__tokenizer_vqvae.name) == 0;
+    pumit_config_release(info);
     return status;
 }
 
@@ -210,8 +109,13 @@ pumit_status pumit_tokenizer_load(pumit_tokenizer **out, pumit_context *context,
 {
     PUMIT__REQUIRE(out && context && path, "pumit_tokenizer_load: an argument is NULL");
     pumit_module *module = NULL;
+    bool vqvae;
+    *out = NULL;
+    PUMIT__TRY(is_vqvae(&vqvae, path));
     const pumit_status status =
-        pumit__module_load(&module, context, path, "tokenizer.simple", build);
+        vqvae ? pumit__module_load(&module, context, path, pumit__tokenizer_vqvae.name, build_vqvae)
+              : pumit__module_load(&module, context, path, pumit__tokenizer_simple.name,
+                                   build_simple);
     *out = (pumit_tokenizer *)module;
     return status;
 }
@@ -228,7 +132,7 @@ pumit_module *pumit_tokenizer_module(pumit_tokenizer *t)
 
 int64_t pumit_tokenizer_codes(const pumit_tokenizer *t)
 {
-    return t->codes;
+    return t->quantizer.codes;
 }
 
 int64_t pumit_tokenizer_channels(const pumit_tokenizer *t)
@@ -243,65 +147,55 @@ const int64_t *pumit_tokenizer_patch(const pumit_tokenizer *t)
 
 int32_t pumit__tokenizer_halvings(const pumit_tokenizer *t)
 {
-    int32_t halvings = t->levels - 1;
-    for (int64_t s = t->start_stride; s > 1; s /= 2) halvings++;
-    return halvings;
+    return t->halvings;
 }
 
-/* ------------------------------------------------------------------------------------------ forward */
-
-static pumit__feature apply_conv_norm(conv_norm *layer, pumit__feature f)
+pumit_status pumit_tokenizer_set_step(pumit_tokenizer *t, int64_t step, int64_t max_steps)
 {
-    f = pumit__sac_forward(&layer->conv, f);
-    f.x = pumit__leaky_relu(
-        pumit__group_norm(f.x, layer->norm.weight, layer->norm.bias, NORM_GROUPS, NORM_EPS), SLOPE);
-    return f;
+    PUMIT__REQUIRE(t, "pumit_tokenizer_set_step: tokenizer is NULL");
+    PUMIT__REQUIRE(step >= 0 && max_steps >= 1, "tokenizer: step %lld of %lld is none",
+                   (long long)step, (long long)max_steps);
+    t->quantizer.step = step;
+    t->quantizer.max_steps = max_steps;
+    t->quantizer.draws = 0;
+    return PUMIT_OK;
 }
+
+double pumit_tokenizer_temperature(const pumit_tokenizer *t)
+{
+    return pumit__quantizer_temperature(&t->quantizer);
+}
+
+/* ------------------------------------------------------------------------------------------- parts */
 
 pumit__feature pumit__tokenizer_features(pumit_tokenizer *t, pumit_tensor *x, int32_t da)
 {
-    pumit__feature f = {x, da, 0};
-    for (int32_t i = 0; i < t->levels; i++) {
-        f = pumit__sac_forward(&t->down[i].conv, f);
-        f.x = pumit__gelu(
-            pumit__layer_norm(f.x, t->down[i].norm.weight, t->down[i].norm.bias, NORM_EPS));
-    }
-    for (int32_t i = 0; i < 2; i++) f = apply_conv_norm(&t->encoder[i], f);
-    return f;
+    return t->kind->features(t, (pumit__feature){x, da, 0});
 }
 
 pumit_tensor *pumit__tokenizer_logits(pumit_tokenizer *t, pumit_tensor *features)
 {
-    return pumit__linear(features, t->projection.weight, t->projection.bias);
+    return pumit__quantizer_logits(&t->quantizer, features);
 }
 
-pumit_tensor *pumit__tokenizer_codes_of(pumit_tokenizer *t, pumit_tensor *probabilities)
+pumit_tensor *pumit__tokenizer_tokens(pumit_tokenizer *t, pumit_tensor *features)
 {
-    return pumit__matmul(probabilities, t->codebook);
+    return pumit__quantizer_tokens(&t->quantizer, features);
+}
+
+pumit_tensor *pumit__tokenizer_target(pumit_tokenizer *t, pumit_tensor *features)
+{
+    return pumit__quantizer_target(&t->quantizer, features);
+}
+
+pumit_tensor *pumit__tokenizer_codes_of(pumit_tokenizer *t, pumit_tensor *tokens)
+{
+    return pumit__quantizer_codes_of(&t->quantizer, tokens);
 }
 
 pumit_tensor *pumit__tokenizer_image(pumit_tokenizer *t, pumit__feature f)
 {
-    for (int32_t i = 0; i < 2; i++) f = apply_conv_norm(&t->decoder[i], f);
-    for (int32_t i = t->levels - 2; i >= 0; i--) {
-        f = pumit__sac_forward(&t->up[i].up, f);
-        f = apply_conv_norm(&t->up[i].conv, f);
-    }
-    return pumit__sac_forward(&t->last, f).x;
-}
-
-pumit_tensor *pumit__prior_term(pumit_tensor *probabilities)
-{
-    if (!probabilities) return NULL;
-    const int32_t last = probabilities->ndim - 1;
-    const double tokens = (double)(pumit_tensor_count(probabilities) / probabilities->shape[last]);
-    return pumit__sum(
-        pumit__xlogx(pumit__sum(probabilities, (UINT32_C(1) << last) - 1, 1.0 / tokens)), 1, 1.0);
-}
-
-pumit_tensor *pumit__entropy_term(pumit_tensor *logits)
-{
-    return pumit__mean(pumit__entropy(logits));
+    return f.x ? t->kind->image(t, f) : NULL;
 }
 
 /* ----------------------------------------------------------------------------------- public calls */
@@ -331,8 +225,7 @@ pumit_status pumit_tokenizer_encode(pumit_tensor **out, pumit_tokenizer *t, pumi
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     const int64_t mark = pumit__scope_begin(t->module.ctx);
     const pumit__feature f = pumit__tokenizer_features(t, network_image(t, image, da), da);
-    return pumit__scope_return(out, t->module.ctx, mark,
-                               pumit__softmax(pumit__tokenizer_logits(t, f.x)));
+    return pumit__scope_return(out, t->module.ctx, mark, pumit__tokenizer_tokens(t, f.x));
 }
 
 /* [-1, 1] -> [0, 1], clamped. Host memory: the last step before a caller reads it. */
@@ -352,8 +245,7 @@ static pumit_tensor *display_image(pumit_tensor *x)
 
 static pumit_tensor *decoded(pumit_tokenizer *t, pumit_tensor *tokens, int32_t da)
 {
-    const pumit__feature f = {pumit__tokenizer_codes_of(t, tokens), da,
-                              pumit__tokenizer_halvings(t)};
+    const pumit__feature f = {pumit__tokenizer_codes_of(t, tokens), da, t->halvings};
     return f.x ? display_image(pumit__tokenizer_image(t, f)) : NULL;
 }
 
@@ -363,10 +255,10 @@ pumit_status pumit_tokenizer_decode(pumit_tensor **out, pumit_tokenizer *t, pumi
     int32_t da;
     PUMIT__REQUIRE(out && t && tokens, "pumit_tokenizer_decode: an argument is NULL");
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
-    if (tokens->ndim != 5 || tokens->shape[4] != t->codes)
+    if (tokens->ndim != 5 || tokens->shape[4] != t->quantizer.codes)
         return pumit__fail(PUMIT_ERROR_SHAPE, "tokenizer: tokens %s are not (N, d, h, w, %lld)",
                            pumit__shape_string(tokens->ndim, tokens->shape).text,
-                           (long long)t->codes);
+                           (long long)t->quantizer.codes);
     const int64_t mark = pumit__scope_begin(t->module.ctx);
     return pumit__scope_return(out, t->module.ctx, mark, decoded(t, pumit__as_real(tokens), da));
 }
@@ -396,22 +288,24 @@ static double mean_square(const pumit_tensor *difference)
     return sum / (double)count;
 }
 
-pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tokenizer *t, pumit_tensor *x, int32_t da,
-                                    double quant_weight, double entropy_weight)
+pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tensor **image, pumit_tokenizer *t,
+                                    pumit_tensor *x, int32_t da, double quant_weight,
+                                    double entropy_weight)
 {
     pumit__feature f = pumit__tokenizer_features(t, x, da);
-    pumit_tensor *logits = pumit__tokenizer_logits(t, f.x), *probabilities = pumit__softmax(logits);
-    f.x = pumit__tokenizer_codes_of(t, probabilities);
-    pumit_tensor *difference = pumit__sub(f.x ? pumit__tokenizer_image(t, f) : NULL, x);
+    const pumit__quantized q = pumit__quantizer_train(&t->quantizer, f.x);
+    f.x = q.codes;
+    pumit_tensor *rec = pumit__tokenizer_image(t, f), *difference = pumit__sub(rec, x);
     pumit_tensor *l1 = pumit__mean(pumit__absolute(difference));
-    pumit_tensor *prior = pumit__prior_term(probabilities), *entropy = pumit__entropy_term(logits);
-    pumit_tensor *regular = pumit__add(pumit__affine(prior, quant_weight, 0.0),
-                                       pumit__affine(entropy, entropy_weight, 0.0));
-    pumit_tensor *loss = pumit__add(l1, regular);
+    pumit_tensor *loss = pumit__add(l1, pumit__affine(q.prior, quant_weight, 0.0));
+    const bool spread = t->quantizer.mode != PUMIT__QUANTIZE_NEAREST;
+    if (spread) loss = pumit__add(loss, pumit__affine(q.entropy, entropy_weight, 0.0));
+    if (image) *image = rec;
     if (!loss || !terms) return loss;
+    terms[PUMIT_TERM_ENTROPY] = 0.0;
     if (pumit_tensor_item(&terms[PUMIT_TERM_L1], l1) != PUMIT_OK ||
-        pumit_tensor_item(&terms[PUMIT_TERM_PRIOR], prior) != PUMIT_OK ||
-        pumit_tensor_item(&terms[PUMIT_TERM_ENTROPY], entropy) != PUMIT_OK)
+        pumit_tensor_item(&terms[PUMIT_TERM_PRIOR], q.prior) != PUMIT_OK ||
+        (spread && pumit_tensor_item(&terms[PUMIT_TERM_ENTROPY], q.entropy) != PUMIT_OK))
         return NULL;
     terms[PUMIT_TERM_MSE] = mean_square(difference) / 4.0; /* of images in [0, 1] */
     return loss;
@@ -429,7 +323,7 @@ pumit_status pumit_tokenizer_loss(pumit_tensor **out, double *terms, pumit_token
     pumit_tensor *x = network_image(t, image, da);
     const bool recording = ctx->recording;
     ctx->recording = true;
-    pumit_tensor *loss = pumit__tokenizer_loss(terms, t, x, da, quant_weight, entropy_weight);
+    pumit_tensor *loss = pumit__tokenizer_loss(terms, NULL, t, x, da, quant_weight, entropy_weight);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
 }
