@@ -271,7 +271,9 @@ static pumit_status take_parameter(import *m, int64_t i)
         return take_changed(m, tensor, p);
     }
     PUMIT__TRY(pumit__weights_file_data(&data, m->file, p->entry));
-    return pumit__weights_take(tensor, p->entry, data, m->path);
+    const pumit_status status = pumit__weights_take(tensor, p->entry, data, m->path);
+    pumit__weights_file_forget(m->file, p->entry);
+    return status;
 }
 
 static pumit_status run(import *m)

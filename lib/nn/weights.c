@@ -156,7 +156,9 @@ static pumit_status take_entry(pumit_tensor *tensor, pumit__weights_file *file,
 {
     const void *data = NULL;
     if (entry->dtype) PUMIT__TRY(pumit__weights_file_data(&data, file, entry));
-    return pumit__weights_take(tensor, entry, data, path);
+    const pumit_status status = pumit__weights_take(tensor, entry, data, path);
+    pumit__weights_file_forget(file, entry);
+    return status;
 }
 
 pumit_status pumit_module_load_weights(pumit_module *module, const char *path, const char *prefix,

@@ -40,6 +40,19 @@ pumit_status pumit__mapped_open(pumit__mapped *out, const char *path)
     return status;
 }
 
+void pumit__mapped_forget(const pumit__mapped *file, const void *part, int64_t bytes)
+{
+    const int64_t page = sysconf(_SC_PAGESIZE);
+    if (page <= 0) return;
+    const int64_t start = (const unsigned char *)part - file->data;
+    const int64_t first = (start + page - 1) / page * page, end = (start + bytes) / page * page;
+    union {
+        const unsigned char *data;
+        void *memory;
+    } map = {file->data + first};
+    if (first < end) madvise(map.memory, (size_t)(end - first), MADV_DONTNEED);
+}
+
 void pumit__mapped_close(pumit__mapped *file)
 {
     union {

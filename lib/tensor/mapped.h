@@ -14,4 +14,7 @@ typedef struct {
 pumit_status pumit__mapped_open(pumit__mapped *out, const char *path);
 void pumit__mapped_close(pumit__mapped *file);
 
+/* A part that was read will not be read soon: its pages may leave this process, and come back when read again. */
+void pumit__mapped_forget(const pumit__mapped *file, const void *part, int64_t bytes);
+
 #endif

@@ -246,6 +246,12 @@ const pumit__safetensors_entry *pumit__safetensors_find(const pumit__safetensors
     return found ? *found : NULL;
 }
 
+void pumit__safetensors_forget(const pumit__safetensors *file,
+                               const pumit__safetensors_entry *entry)
+{
+    pumit__mapped_forget(&file->map, entry->data, entry->bytes);
+}
+
 const cJSON *pumit__safetensors_all_metadata(const pumit__safetensors *file)
 {
     return file->metadata;

@@ -38,6 +38,10 @@ const pumit__safetensors_entry *pumit__safetensors_entry_at(const pumit__safeten
 const pumit__safetensors_entry *pumit__safetensors_find(const pumit__safetensors *file,
                                                         const char *name);
 
+/* The entry was read and will not be soon: its pages may leave this process. */
+void pumit__safetensors_forget(const pumit__safetensors *file,
+                               const pumit__safetensors_entry *entry);
+
 /* A string of the metadata, borrowed; NULL if absent. */
 const char *pumit__safetensors_metadata(const pumit__safetensors *file, const char *key);
 /* The metadata, an object of strings, borrowed; NULL if the file has none. */

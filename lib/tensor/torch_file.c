@@ -236,3 +236,8 @@ pumit_status pumit__torch_file_block(const unsigned char **out, pumit__torch_fil
 {
     return pumit__zip_block(out, file->zip, i);
 }
+
+void pumit__torch_file_forget(const pumit__torch_file *file, const pumit__weights_entry *entry)
+{
+    pumit__zip_forget(file->zip, entry->block, entry->offset, entry->bytes);
+}

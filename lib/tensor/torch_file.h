@@ -24,5 +24,7 @@ const pumit__weights_entry *pumit__torch_file_entries(const pumit__torch_file *f
 /* A storage that an entry lies in: mapped where it is stored, inflated once where it is compressed. Borrowed. */
 pumit_status pumit__torch_file_block(const unsigned char **out, pumit__torch_file *file,
                                      int64_t block);
+/* See pumit__weights_file_forget(). */
+void pumit__torch_file_forget(const pumit__torch_file *file, const pumit__weights_entry *entry);
 
 #endif

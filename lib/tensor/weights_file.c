@@ -109,6 +109,16 @@ pumit_status pumit__weights_file_data(const void **out, pumit__weights_file *fil
     return PUMIT_OK;
 }
 
+void pumit__weights_file_forget(const pumit__weights_file *file, const pumit__weights_entry *entry)
+{
+    if (entry->bytes == 0) return;
+    if (file->torch)
+        pumit__torch_file_forget(file->torch, entry);
+    else
+        pumit__safetensors_forget(file->safetensors,
+                                  pumit__safetensors_entry_at(file->safetensors, entry->block));
+}
+
 const char *pumit__weights_file_metadata(const pumit__weights_file *file, const char *key)
 {
     return file->safetensors ? pumit__safetensors_metadata(file->safetensors, key) : NULL;

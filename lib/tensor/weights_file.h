@@ -38,6 +38,9 @@ const pumit__weights_entry *pumit__weights_file_find(const pumit__weights_file *
 pumit_status pumit__weights_file_data(const void **out, pumit__weights_file *file,
                                       const pumit__weights_entry *entry);
 
+/* The entry was read and will not be soon: its pages may leave this process. */
+void pumit__weights_file_forget(const pumit__weights_file *file, const pumit__weights_entry *entry);
+
 /* A string of the metadata, borrowed; NULL if absent. */
 const char *pumit__weights_file_metadata(const pumit__weights_file *file, const char *key);
 /* The metadata, an object of strings, borrowed; NULL if the file has none. */

@@ -228,3 +228,10 @@ pumit_status pumit__zip_block(const unsigned char **out, pumit__zip *zip, int64_
     *out = b->data;
     return PUMIT_OK;
 }
+
+void pumit__zip_forget(const pumit__zip *zip, int64_t i, int64_t offset, int64_t bytes)
+{
+    const block *const b = &zip->blocks[i];
+    if (b->data && !b->inflated && bytes > 0)
+        pumit__mapped_forget(&zip->reader.map, b->data + offset, bytes);
+}

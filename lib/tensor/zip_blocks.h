@@ -22,4 +22,7 @@ int64_t pumit__zip_bytes(const pumit__zip *zip, int64_t i);
 /* The content of file i, pumit__zip_bytes() long; borrowed. */
 pumit_status pumit__zip_block(const unsigned char **out, pumit__zip *zip, int64_t i);
 
+/* A part of a block was read and will not be soon: the archive's pages may leave this process. */
+void pumit__zip_forget(const pumit__zip *zip, int64_t i, int64_t offset, int64_t bytes);
+
 #endif
