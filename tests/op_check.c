@@ -175,24 +175,27 @@ static pumit_status differentiate(op_result *r, op_graph *g, pumit_tensor *y)
     return PUMIT_OK;
 }
 
-static pumit_status build_and_run(op_result *r, op_graph *g, const op_variant *v, bool backward)
+/* How far a graph is taken: its value, a recording that is abandoned, or backward. */
+typedef enum { VALUE, RECORD, BACKWARD } op_mode;
+
+static pumit_status build_and_run(op_result *r, op_graph *g, const op_variant *v, op_mode mode)
 {
     g->made = g->constants = 0;
     pumit_tensor *y = v->build(g);
     if (!y) return pumit__last_status();
     r->count = pumit_tensor_count(y);
     PUMIT__TRY(read_all(&r->value, y));
-    return backward ? differentiate(r, g, y) : PUMIT_OK;
+    return mode == BACKWARD ? differentiate(r, g, y) : PUMIT_OK;
 }
 
 /* Builds the graph and lets go of it: no memory may stay behind. */
-static pumit_status run(op_result *r, op_graph *g, const op_variant *v, bool backward)
+static pumit_status run(op_result *r, op_graph *g, const op_variant *v, op_mode mode)
 {
     int64_t before, after;
     pumit_context_memory(g->ctx, &before, NULL, NULL);
     const int64_t mark = pumit__scope_begin(g->ctx);
-    pumit_context_set_recording(g->ctx, backward);
-    const pumit_status status = build_and_run(r, g, v, backward);
+    pumit_context_set_recording(g->ctx, mode != VALUE);
+    const pumit_status status = build_and_run(r, g, v, mode);
     pumit_context_set_recording(g->ctx, 0);
     pumit__scope_end(g->ctx, mark, NULL);
     pumit_context_memory(g->ctx, &after, NULL, NULL);
@@ -230,7 +233,7 @@ static pumit_status value_at(double *sum, op_graph *g, const op_variant *v, doub
     op_result r = {0};
     const double kept = *x;
     *x = at;
-    const pumit_status status = run(&r, g, v, false);
+    const pumit_status status = run(&r, g, v, VALUE);
     *x = kept;
     if (status == PUMIT_OK) *sum = weighted_sum(g, r.value, r.count);
     free_result(&r);
@@ -262,7 +265,7 @@ static pumit_status compare_alone(op_graph *g, const op_variant *v, int k, const
 {
     op_result alone = {0};
     g->only = k;
-    pumit_status status = run(&alone, g, v, true);
+    pumit_status status = run(&alone, g, v, BACKWARD);
     g->only = -1;
     if (status == PUMIT_OK)
         status =
@@ -271,8 +274,17 @@ static pumit_status compare_alone(op_graph *g, const op_variant *v, int k, const
     return status;
 }
 
+static pumit_status check_abandoned(op_graph *g, const op_variant *v)
+{
+    op_result r = {0};
+    const pumit_status status = run(&r, g, v, RECORD);
+    free_result(&r);
+    return status;
+}
+
 static pumit_status check_differences(op_graph *g, const op_variant *v, const op_result *r)
 {
+    PUMIT__TRY(check_abandoned(g, v));
     for (int k = 0; k < g->made; k++) {
         PUMIT__TRY(compare_with_differences(g, v, k, r->gradient[k]));
         PUMIT__TRY(compare_alone(g, v, k, r->gradient[k], 1e-12));
@@ -283,7 +295,7 @@ static pumit_status check_differences(op_graph *g, const op_variant *v, const op
 static pumit_status check_device(op_graph *g, const op_variant *v, const op_result *expected)
 {
     op_result r = {0};
-    pumit_status status = run(&r, g, v, true);
+    pumit_status status = run(&r, g, v, BACKWARD);
     if (status == PUMIT_OK && r.count != expected->count)
         status = pumit__fail(PUMIT_ERROR_INTERNAL, "the result has another size");
     if (status == PUMIT_OK)
@@ -303,7 +315,7 @@ static pumit_status check_variant(const op_variant *v, pumit_context *oracle, pu
     op_graph g = {.ctx = oracle, .seed = seed, .only = -1};
     op_graph h = {.ctx = other, .seed = seed, .only = -1};
     op_result r = {0};
-    pumit_status status = run(&r, &g, v, true);
+    pumit_status status = run(&r, &g, v, BACKWARD);
     if (status == PUMIT_OK && g.made == 0)
         status = pumit__fail(PUMIT_ERROR_INTERNAL, "the graph has no input");
     if (status == PUMIT_OK) status = other ? check_device(&h, v, &r) : check_differences(&g, v, &r);
@@ -313,24 +325,24 @@ static pumit_status check_variant(const op_variant *v, pumit_context *oracle, pu
     return status;
 }
 
-static pumit_status open_device(pumit_context **out, const char *device)
+pumit_context *op_open_device(const char *device)
 {
     pumit_config *options;
-    *out = NULL;
-    PUMIT__TRY(pumit_config_create(&options));
+    pumit_context *ctx = NULL;
+    if (pumit_config_create(&options) != PUMIT_OK) return NULL;
     pumit_status status = pumit_config_set_string(options, "device", device);
     if (status == PUMIT_OK) status = pumit_config_set_int(options, "threads", 2);
-    if (status == PUMIT_OK) status = pumit_context_create(out, options);
+    if (status == PUMIT_OK) status = pumit_context_create(&ctx, options);
     pumit_config_release(options);
-    return status;
+    return status == PUMIT_OK ? ctx : NULL;
 }
 
 pumit_status op_check(const char *device, const char *op, const op_variant *variants, int64_t count)
 {
-    pumit_context *oracle = NULL, *other = NULL;
-    pumit_status status = open_device(&oracle, "reference64");
-    if (status == PUMIT_OK && strcmp(device, "reference64") != 0)
-        status = open_device(&other, device);
+    const bool oracle_alone = strcmp(device, "reference64") == 0;
+    pumit_context *oracle = op_open_device("reference64");
+    pumit_context *other = oracle_alone ? NULL : op_open_device(device);
+    pumit_status status = oracle && (oracle_alone || other) ? PUMIT_OK : pumit__last_status();
     for (int64_t i = 0; i < count && status == PUMIT_OK; i++)
         status = pumit__fail_in(check_variant(&variants[i], oracle, other), "%s, %s, %s", device,
                                 op, variants[i].name);

@@ -48,6 +48,9 @@ pumit_tensor *op_strided(op_graph *g, int32_t ndim, const int64_t *shape);
 pumit_tensor *op_constant(op_graph *g, int32_t ndim, const int64_t *shape);
 pumit_tensor *op_index(op_graph *g, int64_t n, int64_t count, int64_t length);
 
+/* A context of two threads; NULL with the error kept. */
+pumit_context *op_open_device(const char *device);
+
 /* The error is kept and names the operation and the graph. */
 pumit_status op_check(const char *device, const char *op, const op_variant *variants,
                       int64_t count);

@@ -229,8 +229,10 @@ static pumit_tensor *gather_strided(op_graph *g)
 
 static pumit_tensor *gather_twice(op_graph *g)
 {
+    /* the slice is younger: the gathered rows are added to its gradient */
     pumit_tensor *x = op_normal(g, SHAPE(2, 4, 3));
-    return pumit__mul(pumit__gather_rows(x, op_index(g, 2, 3, 4)), pumit__slice(x, 1, 0, 3));
+    pumit_tensor *rows = pumit__gather_rows(x, op_index(g, 2, 3, 4));
+    return pumit__mul(rows, pumit__slice(x, 1, 0, 3));
 }
 
 OP_CHECK(gather_rows, OP_VARIANT(gather_some), OP_VARIANT(gather_all), OP_VARIANT(gather_strided),

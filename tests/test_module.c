@@ -347,8 +347,9 @@ START_TEST(weights_load_by_name_and_prefix)
 }
 END_TEST
 
-/* Writes path's file to other_path with one array dropped or of another shape, or another metadata entry. */
-static void rewrite(const char *drop, const char *flatten, const char *key, const char *value)
+/* Writes path's file to other_path with one array dropped, turned or flat, or another metadata entry. */
+static void rewrite(const char *drop, const char *turned, const char *flat, const char *key,
+                    const char *value)
 {
     pumit__safetensors *file;
     CHECK_OK(pumit__safetensors_open(&file, path));
@@ -356,7 +357,12 @@ static void rewrite(const char *drop, const char *flatten, const char *key, cons
     int64_t count = 0;
     for (int64_t i = 0; i < pumit__safetensors_count(file); i++) {
         pumit__safetensors_entry entry = *pumit__safetensors_entry_at(file, i);
-        if (flatten && strcmp(entry.name, flatten) == 0) {
+        if (turned && strcmp(entry.name, turned) == 0) {
+            const int64_t first = entry.shape[0];
+            entry.shape[0] = entry.shape[1];
+            entry.shape[1] = first;
+        }
+        if (flat && strcmp(entry.name, flat) == 0) {
             entry.shape[0] = entry.bytes / 4;
             entry.ndim = 1;
         }
@@ -392,21 +398,23 @@ START_TEST(broken_model_files_are_refused)
     models m = make_models(ctx, 1);
     refuses(ctx, PUMIT_ERROR_NOT_FOUND, "No such file");
     save(m.modules[0]);
-    rewrite("blocks.1.mlp.w3.bias", NULL, NULL, NULL);
+    rewrite("blocks.1.mlp.w3.bias", NULL, NULL, NULL, NULL);
     refuses(ctx, PUMIT_ERROR_NOT_FOUND, "blocks.1.mlp.w3.bias");
-    rewrite(NULL, "patch_embed.proj.weight", NULL, NULL);
+    rewrite(NULL, "blocks.0.mlp.w1.weight", NULL, NULL, NULL);
+    refuses(ctx, PUMIT_ERROR_SHAPE, "blocks.0.mlp.w1.weight");
+    rewrite(NULL, NULL, "patch_embed.proj.weight", NULL, NULL);
     refuses(ctx, PUMIT_ERROR_SHAPE, "patch_embed.proj.weight");
-    rewrite(NULL, NULL, "pumit.model", "tokenizer.simple");
+    rewrite(NULL, NULL, NULL, "pumit.model", "tokenizer.simple");
     refuses(ctx, PUMIT_ERROR_FORMAT, "tokenizer.simple");
-    rewrite(NULL, NULL, "pumit.model", NULL);
+    rewrite(NULL, NULL, NULL, "pumit.model", NULL);
     refuses(ctx, PUMIT_ERROR_FORMAT, "'vit'");
-    rewrite(NULL, NULL, "pumit.config", NULL);
+    rewrite(NULL, NULL, NULL, "pumit.config", NULL);
     refuses(ctx, PUMIT_ERROR_FORMAT, "pumit.config");
-    rewrite(NULL, NULL, "pumit.config", "{\"dim\": 8");
+    rewrite(NULL, NULL, NULL, "pumit.config", "{\"dim\": 8");
     refuses(ctx, PUMIT_ERROR_FORMAT, "JSON");
-    rewrite(NULL, NULL, "pumit.config", "{\"dim\": 7, \"heads\": 2}");
+    rewrite(NULL, NULL, NULL, "pumit.config", "{\"dim\": 7, \"heads\": 2}");
     refuses(ctx, PUMIT_ERROR_INVALID_ARGUMENT, "dim");
-    rewrite(NULL, NULL, "pumit.config", "{\"dim\": \"wide\"}");
+    rewrite(NULL, NULL, NULL, "pumit.config", "{\"dim\": \"wide\"}");
     refuses(ctx, PUMIT_ERROR_INVALID_ARGUMENT, "dim");
     free_models(&m);
     close_context(ctx);
