@@ -16,7 +16,8 @@ extern "C" {
 #endif
 
 /**
- * Makes a transformer with random weights. Keys: "in_channels" (3), "patch" ([16,16,16]), "dim" (768), "depth" (12),
+ * Makes a transformer with random weights. Keys: "in_channels" (3), "patch" ([16,16,16]; a cube adapts to the
+ * spacing, another depth is a plain patch for images of one spacing), "dim" (768), "depth" (12),
  * "heads" (12), "hidden" (2048: of SwiGLU), "pos_embed_shape" ([5,10,10]), "rope_base" ([2333,10000,10000]), "codes" (0; > 0 adds
  * the masked-modelling head), "mask_layers" (blocks that see mask tokens; default all), "pool" ("mean" over the image's tokens, or
  * "cls": what embeddings and classifiers read), "max_tokens" (2048: larger volumes are shrunk for embedding), "seed" (0). @since 0.1

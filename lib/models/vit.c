@@ -77,20 +77,33 @@ static pumit_status read_sizes(pumit_vit *vit)
     return PUMIT_OK;
 }
 
+static bool power_up_to_16(int64_t size)
+{
+    return size >= 1 && size <= 16 && (size & (size - 1)) == 0;
+}
+
+/* A cube adapts to the image's anisotropy; any other patch is a plain convolution, for images of one spacing. */
+static pumit_status read_patch(pumit_vit *vit)
+{
+    const int64_t *p = vit->patch;
+    PUMIT__TRY(read_triple(vit->patch, vit->module.config, "patch", 16, 16, 16));
+    PUMIT__REQUIRE(power_up_to_16(p[0]) && power_up_to_16(p[1]) && p[1] == p[2] && p[1] >= 2,
+                   "vit: a patch of %lldx%lldx%lld: powers of two up to 16, the last two the same "
+                   "and at least 2",
+                   (long long)p[0], (long long)p[1], (long long)p[2]);
+    vit->adaptive = p[0] == p[1];
+    return PUMIT_OK;
+}
+
 static pumit_status read_config(pumit_vit *vit)
 {
     const pumit_config *config = vit->module.config;
     int64_t base[3];
     PUMIT__TRY(read_sizes(vit));
-    PUMIT__TRY(read_triple(vit->patch, config, "patch", 16, 16, 16));
     PUMIT__TRY(read_triple(vit->position_grid, config, "pos_embed_shape", 5, 10, 10));
     PUMIT__TRY(read_triple(base, config, "rope_base", 2333, 10000, 10000));
     for (int32_t i = 0; i < 3; i++) vit->rope_base[i] = (double)base[i];
-    const int64_t p = vit->patch[0];
-    PUMIT__REQUIRE(
-        p == vit->patch[1] && p == vit->patch[2] && p >= 2 && p <= 16 && (p & (p - 1)) == 0,
-        "vit: a patch of %lldx%lldx%lld: the three must be the same power of two, at most 16",
-        (long long)p, (long long)vit->patch[1], (long long)vit->patch[2]);
+    PUMIT__TRY(read_patch(vit));
     PUMIT__TRY(read_pooling(vit));
     return read_mask_layers(vit);
 }
@@ -130,18 +143,32 @@ static void add_block(pumit_vit *vit, int64_t i)
     b->ffn_norm = pumit__module_norm(m, hidden, name_of(i, "mlp.ffn_ln").text);
 }
 
+static void add_patch_embed(pumit_vit *vit)
+{
+    pumit_module *m = &vit->module;
+    const int64_t *p = vit->patch, in = vit->in_channels;
+    const char *name = "patch_embed.proj";
+    if (vit->adaptive) {
+        const pumit__sac_shape shape = {
+            .in = in, .out = vit->dim, .kernel = p[0], .stride = p[0], .bias = true};
+        vit->patch_embed = pumit__sac_create(m, &shape, name);
+        return;
+    }
+    const int64_t shape[5] = {vit->dim, p[0], p[1], p[2], in};
+    const double deviation = 1.0 / sqrt((double)(p[0] * p[1] * p[2] * in));
+    vit->patch_embed.weight =
+        pumit__module_add(m, 5, shape, true, PUMIT__NORMAL(deviation), "%s.weight", name);
+    vit->patch_embed.bias =
+        pumit__module_add(m, 1, shape, false, PUMIT__CONSTANT(0.0), "%s.bias", name);
+}
+
 static void add_parameters(pumit_vit *vit)
 {
     pumit_module *m = &vit->module;
     const int64_t token[3] = {1, 1, vit->dim};
     const int64_t position[5] = {1, vit->position_grid[0], vit->position_grid[1],
                                  vit->position_grid[2], vit->dim};
-    const pumit__sac_shape patch = {.in = vit->in_channels,
-                                    .out = vit->dim,
-                                    .kernel = vit->patch[0],
-                                    .stride = vit->patch[0],
-                                    .bias = true};
-    vit->patch_embed = pumit__sac_create(m, &patch, "patch_embed.proj");
+    add_patch_embed(vit);
     vit->class_token = pumit__module_add(m, 3, token, false, PUMIT__NORMAL(DEVIATION), "cls_token");
     vit->position = pumit__module_add(m, 5, position, false, PUMIT__NORMAL(DEVIATION), "pos_embed");
     for (int64_t i = 0; i < vit->depth; i++) add_block(vit, i);
@@ -213,7 +240,7 @@ const int64_t *pumit_vit_patch(const pumit_vit *vit)
 
 static int64_t patch_depth(const pumit_vit *vit, int32_t da)
 {
-    const int64_t depth = vit->patch[0] >> da;
+    const int64_t depth = vit->adaptive ? vit->patch[0] >> da : vit->patch[0];
     return depth > 1 ? depth : 1;
 }
 
@@ -262,13 +289,20 @@ pumit_tensor *pumit__vit_normalize(const pumit_vit *vit, pumit_tensor *image, in
 
 /* ------------------------------------------------------------------------------------------ forward */
 
+static pumit_tensor *embed_patches(pumit_vit *vit, pumit_tensor *x, int32_t da)
+{
+    pumit__sac *embed = &vit->patch_embed;
+    if (vit->adaptive) return pumit__sac_forward(embed, (pumit__feature){x, da, 0}).x;
+    return pumit__conv(x, embed->weight, embed->bias, vit->patch, (const int64_t[3]){0, 0, 0});
+}
+
 pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3])
 {
-    const pumit__feature f = pumit__sac_forward(&vit->patch_embed, (pumit__feature){x, da, 0});
-    if (!f.x) return NULL;
-    for (int32_t i = 0; i < 3; i++) grid[i] = f.x->shape[1 + i];
-    const int64_t shape[3] = {f.x->shape[0], grid[0] * grid[1] * grid[2], vit->dim};
-    return pumit__reshape(pumit__add(f.x, pumit__resample_to(vit->position, grid)), 3, shape);
+    pumit_tensor *y = embed_patches(vit, x, da);
+    if (!y) return NULL;
+    for (int32_t i = 0; i < 3; i++) grid[i] = y->shape[1 + i];
+    const int64_t shape[3] = {y->shape[0], grid[0] * grid[1] * grid[2], vit->dim};
+    return pumit__reshape(pumit__add(y, pumit__resample_to(vit->position, grid)), 3, shape);
 }
 
 pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens)
@@ -283,14 +317,28 @@ pumit_tensor *pumit__vit_final_norm(const pumit_vit *vit, pumit_tensor *x)
     return pumit__layer_norm(x, vit->norm.weight, vit->norm.bias, PUMIT__VIT_EPS);
 }
 
+pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit *vit,
+                               pumit_tensor *x, int32_t da, const int64_t *blocks, int32_t count)
+{
+    int64_t last = -1;
+    for (int32_t k = 0; k < count; k++) last = blocks[k] > last ? blocks[k] : last;
+    pumit_tensor *t = pumit__vit_with_class(vit, pumit__vit_patch_tokens(vit, x, da, grid));
+    const pumit__vit_angles *angles = t ? pumit__vit_angles_of(vit, grid) : NULL;
+    if (!angles) return pumit__last_status();
+    for (int64_t i = 0; i <= last; i++) {
+        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine);
+        for (int32_t k = 0; k < count; k++)
+            if (blocks[k] == i) states[k] = t;
+    }
+    return t ? PUMIT_OK : pumit__last_status();
+}
+
 pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da)
 {
     int64_t grid[3];
-    pumit_tensor *t = pumit__vit_with_class(vit, pumit__vit_patch_tokens(vit, x, da, grid));
-    const pumit__vit_angles *angles = t ? pumit__vit_angles_of(vit, grid) : NULL;
-    if (!angles) return NULL;
-    for (int64_t i = 0; i < vit->depth; i++)
-        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine);
+    const int64_t last = vit->depth - 1;
+    pumit_tensor *t = NULL;
+    if (pumit__vit_states(&t, grid, vit, x, da, &last, 1) != PUMIT_OK) return NULL;
     return pumit__vit_final_norm(vit, t);
 }
 
@@ -352,8 +400,11 @@ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
 pumit_status pumit__vit_prepare(pumit_tensor **out, double spacing[3], const pumit_vit *vit,
                                 const pumit_volume *volume)
 {
-    return pumit_volume_to_patches(out, spacing, volume, vit->module.ctx, vit->in_channels,
-                                   vit->patch, vit->max_tokens);
+    /* That call shrinks a patch with the volume's DA, which a plain one must not. */
+    const int32_t kept = vit->adaptive ? 0 : pumit_volume_anisotropy(volume);
+    const int64_t patch[3] = {vit->patch[0] << kept, vit->patch[1], vit->patch[2]};
+    return pumit_volume_to_patches(out, spacing, volume, vit->module.ctx, vit->in_channels, patch,
+                                   vit->max_tokens);
 }
 
 pumit_status pumit_vit_embed(pumit_tensor **out, pumit_vit *vit, const pumit_volume *volume)

@@ -24,9 +24,10 @@ struct pumit_vit {
     pumit_module module;
     int64_t in_channels, patch[3], dim, depth, heads, hidden, position_grid[3], codes, max_tokens;
     double rope_base[3];
+    bool adaptive; /* a cubic patch, shrunk with the image's anisotropy */
     bool pool_class_token;
     bool masked_layer[PUMIT__VIT_MOST_DEPTH];
-    pumit__sac patch_embed;
+    pumit__sac patch_embed; /* weight and bias alone unless adaptive */
     pumit_tensor *class_token, *position,
         *mask_token; /* (1, 1, dim), (1, d, h, w, dim), (1, 1, dim) or NULL */
     pumit__vit_block blocks[PUMIT__VIT_MOST_DEPTH];
