@@ -74,6 +74,7 @@ typedef struct pumit_sac_conv pumit_sac_conv;
 typedef struct pumit_tokenizer pumit_tokenizer;
 typedef struct pumit_vit pumit_vit;
 typedef struct pumit_classifier pumit_classifier;
+typedef struct pumit_segmenter pumit_segmenter;
 typedef struct pumit_optimizer pumit_optimizer;
 typedef struct pumit_volume pumit_volume;
 typedef struct pumit_dataset pumit_dataset;

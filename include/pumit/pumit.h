@@ -16,6 +16,7 @@
 #include <pumit/module.h>
 #include <pumit/optimizer.h>
 #include <pumit/sac.h>
+#include <pumit/segmenter.h>
 #include <pumit/tensor.h>
 #include <pumit/tokenizer.h>
 #include <pumit/train.h>
