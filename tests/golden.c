@@ -83,27 +83,31 @@ static double *values_of(const pumit_tensor *tensor)
     return NULL;
 }
 
-void golden_compare(golden *g, const pumit_tensor *got, const pumit_tensor *expected, double bound,
-                    const char *format, ...)
+/* |got - expected| / (|expected| + floor); both have as many elements. */
+static double relative_error(const pumit_tensor *got, const pumit_tensor *expected, double floor)
 {
-    NAME_FROM(name, format);
-    if (!got || !expected) {
-        fail(g, name, got ? "is not in the file" : pumit_last_error());
-        return;
-    }
-    if (pumit_tensor_count(got) != pumit_tensor_count(expected)) {
-        fail(g, name, "has another shape");
-        return;
-    }
     double *a = values_of(got), *b = values_of(expected), difference = 0.0, norm = 0.0;
     const int64_t count = pumit_tensor_count(got);
     for (int64_t i = 0; a && b && i < count; i++) {
         difference += (a[i] - b[i]) * (a[i] - b[i]);
         norm += b[i] * b[i];
     }
-    judge(g, a && b ? sqrt(difference) / (sqrt(norm) + g->noise / bound) : INFINITY, bound, name);
+    const double error = a && b ? sqrt(difference) / (sqrt(norm) + floor) : INFINITY;
     free(a);
     free(b);
+    return error;
+}
+
+void golden_compare(golden *g, const pumit_tensor *got, const pumit_tensor *expected, double bound,
+                    const char *format, ...)
+{
+    NAME_FROM(name, format);
+    if (!got || !expected)
+        fail(g, name, got ? "is not in the file" : pumit_last_error());
+    else if (pumit_tensor_count(got) != pumit_tensor_count(expected))
+        fail(g, name, "has another shape");
+    else
+        judge(g, relative_error(got, expected, g->noise / bound), bound, name);
 }
 
 void golden_compare_value(golden *g, double got, double expected, double bound, const char *format,
@@ -130,7 +134,8 @@ static double norm_of(golden *g, const char *name)
     return sqrt(sum);
 }
 
-void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix)
+/* Norm below which a gradient counts as zero. */
+static double gradient_noise(golden *g, pumit_module *module, const char *prefix)
 {
     char key[192];
     double sum = 0.0;
@@ -138,7 +143,12 @@ void golden_compare_gradients(golden *g, pumit_module *module, const char *prefi
         snprintf(key, sizeof key, "%s.%s", prefix, pumit_module_parameter_name(module, i));
         sum += pow(norm_of(g, key), 2.0);
     }
-    g->noise = 1e-7 * sqrt(sum);
+    return 1e-7 * sqrt(sum);
+}
+
+void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix)
+{
+    g->noise = gradient_noise(g, module, prefix);
     for (int64_t i = 0; i < pumit_module_parameter_count(module); i++) {
         const char *name = pumit_module_parameter_name(module, i);
         if (golden_has(g, "%s.%s", prefix, name))
@@ -148,6 +158,23 @@ void golden_compare_gradients(golden *g, pumit_module *module, const char *prefi
     }
     g->noise = 0.0;
     pumit_module_zero_grad(module);
+}
+
+double golden_gradient_distance(golden *g, pumit_module *module, const char *prefix, double *worst)
+{
+    const double floor = gradient_noise(g, module, prefix) / GOLDEN_GRADIENT;
+    double sum = 0.0;
+    *worst = 0.0;
+    for (int64_t i = 0; i < pumit_module_parameter_count(module); i++) {
+        const char *name = pumit_module_parameter_name(module, i);
+        pumit_tensor *got = golden_gradient(pumit_module_parameter(module, i)),
+                     *expected = golden_tensor(g, "%s.%s", prefix, name);
+        if (!got || !expected || pumit_tensor_count(got) != pumit_tensor_count(expected)) continue;
+        const double error = relative_error(got, expected, floor);
+        sum += error * error;
+        if (!(error <= *worst)) *worst = error;
+    }
+    return sum;
 }
 
 double golden_item(const pumit_tensor *scalar)
@@ -178,6 +205,7 @@ static pumit_status run(golden *g)
     if (golden_has(g, "out.loss") && golden_has(g, "in.step0.x")) return golden_curve(g);
     if (kind && strncmp(kind, "tokenizer.", 10) == 0) return golden_tokenizer(g);
     if (kind && strcmp(kind, "vit") == 0) return golden_vit(g);
+    if (kind && strcmp(kind, "segmenter") == 0) return golden_segmenter(g);
     if (golden_has(g, "down4.da0.down0.in") || golden_has(g, "halve.da0.down0.in"))
         return golden_sac(g);
     if (golden_has(g, "in.x") && golden_has(g, "in.image")) return golden_resample(g);

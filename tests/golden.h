@@ -50,6 +50,8 @@ pumit_tensor *golden_gradient(pumit_tensor *tensor); /* borrowed; NULL: none */
  * channel a group): what the file has for those is noise, 1e-7 of the whole gradient.
  */
 void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix);
+/* Sum of these gradients' squared relative errors, and the largest error; nothing is judged. */
+double golden_gradient_distance(golden *g, pumit_module *module, const char *prefix, double *worst);
 /* The configuration in the file's metadata. */
 pumit_status golden_config(pumit_config **out, const golden *g);
 /* The tokenizer that a transformer's file carries under "tokenizer.": its sizes are those of its arrays. */
@@ -59,6 +61,7 @@ pumit_status golden_sac(golden *g);
 pumit_status golden_tokenizer(golden *g);
 pumit_status golden_vit(golden *g);
 pumit_status golden_curve(golden *g);
+pumit_status golden_segmenter(golden *g);
 pumit_status golden_resample(golden *g);
 pumit_status golden_discriminator(golden *g);
 pumit_status golden_lpips(golden *g);

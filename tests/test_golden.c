@@ -10,8 +10,8 @@ Suite *suite_golden(void);
 
 static const char *const devices[] = {"reference64", "reference", "cpu"};
 static const char *const files[] = {
-    "sac",         "tokenizer_simple", "vit_mim", "mim_curve",      "resample",
-    "sac_halving", "discriminator",    "lpips",   "tokenizer_vqvae"};
+    "sac",         "tokenizer_simple", "vit_mim", "mim_curve",       "resample",
+    "sac_halving", "discriminator",    "lpips",   "tokenizer_vqvae", "segmentation"};
 
 static void check_file(const char *path, const char *device)
 {
