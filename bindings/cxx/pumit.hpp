@@ -11,6 +11,7 @@
 #define PUMIT_HPP
 
 #include <pumit/core.hpp>
+#include <pumit/images.hpp>
 #include <pumit/models.hpp>
 #include <pumit/training.hpp>
 

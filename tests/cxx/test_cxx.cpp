@@ -154,6 +154,32 @@ void test_networks(pumit::context &context, const std::string &folder)
     EXPECT(classifier.module().kind() == "classifier" && classifier.backbone() != nullptr);
 }
 
+void test_critics(pumit::context &context)
+{
+    const auto [real, spacing] = ball(context).to_patches(context, 3, {8, 8, 8});
+    const pumit::tensor fake(context, PUMIT_F32, real.shape());
+    const pumit::discriminator critic(context, {{"channels", pumit::config::json("[16,16]")}});
+    EXPECT(critic.forward(real, spacing).shape().back() == 1);
+    EXPECT(critic.loss(real, fake, spacing).item() >= 0);
+    const pumit::lpips lpips(context, {{"channels", pumit::config::json("[8,8,8,8,8]")}});
+    EXPECT(lpips.distance(real, fake).item() > 0 && !(lpips.distance(real, real).item() > 0));
+    const pumit::segmenter segmenter(context,
+                                     {{"dim", 16},
+                                      {"depth", 4},
+                                      {"heads", 2},
+                                      {"hidden", 24},
+                                      {"patch", pumit::config::json("[4,16,16]")},
+                                      {"out_indexes", pumit::config::json("[0,1,2,3]")},
+                                      {"channels", pumit::config::json("[16,16,16,16]")},
+                                      {"full_res_channels", pumit::config::json("[16,16,16]")},
+                                      {"classes", 2}});
+    const pumit::size3 size = segmenter.stride();
+    const pumit::tensor image(context, PUMIT_F32, {1, size[0], size[1], size[2], 3});
+    const pumit::tensor labels(context, PUMIT_U8, {1, size[0], size[1], size[2]});
+    EXPECT(segmenter.forward(image).count() == 2 * labels.count() && segmenter.classes() == 2);
+    EXPECT(segmenter.loss(image, labels).item() > 0 && segmenter.backbone() != nullptr);
+}
+
 void test_training(pumit::context &context)
 {
     const pumit::vit vit(context, small_vit());
@@ -215,6 +241,7 @@ int main(int argc, char **argv)
         test_tensors(context);
         test_volumes(context, folder);
         test_networks(context, folder);
+        test_critics(context);
         test_training(context);
         test_trainer(context, folder);
     } catch (const std::exception &failure) {

@@ -112,6 +112,24 @@ class Models(Case):
         tokens = self.tokenizer.encode(self.image, self.spacing)
         np.testing.assert_array_equal(same.numpy(), tokens.numpy())
 
+    def test_weights_of_others_are_taken(self):
+        path = self.folder / "vit.safetensors"
+        pumit.Vit(self.context, {**VIT, "seed": 5}).save(path)
+        wanted = pumit.Vit.load(self.context, path).embed(self.scan()).numpy()
+        self.vit.import_weights(path)
+        np.testing.assert_array_equal(self.vit.embed(self.scan()).numpy(), wanted)
+        with self.assertRaises(pumit.Error) as raised:
+            self.tokenizer.import_weights(path)
+        self.assertIn("vit.safetensors", str(raised.exception))
+        np.testing.assert_array_equal(self.vit.embed(self.scan()).numpy(), wanted)
+
+    def test_temperature_of_gumbel_tokens_falls(self):
+        tokenizer = pumit.Tokenizer(self.context, {**TOKENIZER, "mode": "gumbel"})
+        warm = tokenizer.temperature
+        tokenizer.set_step(50, 100)
+        self.assertLess(tokenizer.temperature, warm)
+        self.assertGreater(tokenizer.temperature, 0)
+
     def test_a_written_parameter_counts(self):
         before = self.vit.embed(self.scan()).read()
         weight = self.vit.parameters()["patch_embed.proj.weight"]
@@ -168,6 +186,81 @@ class Models(Case):
         backbone = loaded.vit
         loaded.close()
         self.assertEqual(backbone.forward(self.image, self.spacing).shape, (1, 49, 24))
+
+
+class Critics(Case):
+    def setUp(self):
+        super().setUp()
+        self.real, self.spacing = self.scan().to_patches((8, 8, 8), 3)
+        noise = np.random.default_rng(1).random(self.real.shape).astype(np.float32)
+        self.fake = pumit.Tensor(self.context, noise)
+
+    def test_discriminator_learns_to_tell(self):
+        critic = pumit.Discriminator(self.context, {"channels": [16, 16]})
+        optimizer = pumit.Optimizer(critic)
+        losses = []
+        for _ in range(5):
+            loss = critic.loss(self.real, self.fake, self.spacing)
+            losses.append(loss.item())
+            loss.backward()
+            optimizer.step(1e-3)
+        self.assertLess(losses[-1], losses[0])
+        scores = critic.forward(self.fake, self.spacing)
+        self.assertEqual((scores.ndim, scores.shape[4]), (5, 1))
+        term = critic.generator_loss(self.fake, self.spacing)
+        self.assertAlmostEqual(term.item(), -scores.numpy().mean(), places=5)
+        path = self.folder / "critic.safetensors"
+        critic.save(path)
+        again = pumit.Discriminator.load(self.context, path).forward(self.fake, self.spacing)
+        np.testing.assert_array_equal(again.numpy(), scores.numpy())
+
+    def test_lpips_is_a_distance(self):
+        lpips = pumit.Lpips(self.context, {"channels": [8, 8, 8, 8, 8]})
+        self.assertEqual(lpips.distance(self.real, self.real).item(), 0)
+        there = lpips.distance(self.real, self.fake).item()
+        self.assertGreater(there, 0)
+        self.assertAlmostEqual(lpips.distance(self.fake, self.real).item(), there, places=5)
+        path = self.folder / "lpips.safetensors"
+        lpips.save(path)
+        again = pumit.Lpips.load(self.context, path).distance(self.real, self.fake)
+        self.assertEqual(again.item(), there)
+
+
+class Segmentation(Case):
+    CONFIG = {
+        "dim": 16,
+        "depth": 4,
+        "heads": 2,
+        "hidden": 24,
+        "patch": [4, 16, 16],
+        "out_indexes": [0, 1, 2, 3],
+        "channels": [16, 16, 16, 16],
+        "full_res_channels": [16, 16, 16],
+        "classes": 2,
+    }
+
+    def test_a_step_lowers_the_loss(self):
+        segmenter = pumit.Segmenter(self.context, self.CONFIG)
+        self.assertEqual((segmenter.classes, segmenter.vit.dim), (2, 16))
+        size = segmenter.stride
+        axes = np.meshgrid(*(np.linspace(-1, 1, length) for length in size), indexing="ij")
+        ball = (sum(axis**2 for axis in axes) < 1)[None]
+        image = pumit.Tensor(self.context, np.repeat(ball[..., None], 3, -1).astype(np.float32))
+        labels = pumit.Tensor(self.context, ball.astype(np.uint8))
+        self.assertEqual(segmenter.forward(image).shape, (1, *size, 2))
+        optimizer, losses = pumit.Optimizer(segmenter), []
+        for _ in range(4):
+            loss = segmenter.loss(image, labels)
+            losses.append(loss.item())
+            loss.backward()
+            optimizer.step(1e-3)
+        self.assertLess(losses[-1], losses[0])
+        path = self.folder / "segmenter.safetensors"
+        segmenter.save(path)
+        again = pumit.Segmenter.load(self.context, path)
+        np.testing.assert_array_equal(
+            again.forward(image).numpy(), segmenter.forward(image).numpy()
+        )
 
 
 class Training(Case):

@@ -13,6 +13,7 @@ A context and everything made from it belong to one thread at a time.
 from ._ffi import lib as _lib
 from .config import Config
 from .context import LOG_INFO, LOG_WARNING, Context, Memory
+from .critics import Discriminator, Lpips
 from .dataset import Dataset
 from .errors import (
     BackendError,
@@ -33,6 +34,7 @@ from .errors import (
 from .models import Classifier, SacConv, Tokenizer, TokenizerTerms, Vit, random_visible
 from .module import Model, Parameters, model_file_info
 from .optimizer import Optimizer, cosine_rate
+from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
 from .train import Scores, Trainer, classification_scores
 from .volume import Volume, degree_of_anisotropy, file_count, write_png_sheet
@@ -48,6 +50,7 @@ __all__ = [
     "Context",
     "DTYPES",
     "Dataset",
+    "Discriminator",
     "Error",
     "FileError",
     "FormatError",
@@ -56,6 +59,7 @@ __all__ = [
     "LOG_INFO",
     "LOG_WARNING",
     "LimitError",
+    "Lpips",
     "Memory",
     "Model",
     "NotFoundError",
@@ -64,6 +68,7 @@ __all__ = [
     "Parameters",
     "SacConv",
     "Scores",
+    "Segmenter",
     "ShapeError",
     "StateError",
     "Tensor",

@@ -65,9 +65,10 @@ class TokenizerTerms(NamedTuple):
 
 
 class Tokenizer(Model):
-    """The universal visual tokenizer: images of any spacing to soft tokens and back.
+    """The universal visual tokenizer: images of any spacing to tokens and back.
 
-    Keys: "in_channels", "start_stride", "channels", "codes", "code_dim", "seed".
+    Keys: "model" ("simple" or "vqvae"), "mode" ("soft", "gumbel" or "nearest"), "in_channels",
+    "channels", "codes", "code_dim", "seed"; the rest is listed in pumit/tokenizer.h.
     """
 
     def __init__(self, context: Context, config: Options = None) -> None:
@@ -101,11 +102,11 @@ class Tokenizer(Model):
         return tuple(lib.pumit_tokenizer_patch(self)[:3])  # type: ignore[return-value]
 
     def encode(self, image: Tensor, spacing: Spacing) -> Tensor:
-        """Soft tokens of an image: probabilities (N, d, h, w, codes)."""
+        """Tokens of an image, (N, d, h, w, codes): probabilities, or a single code each."""
         return Tensor._take(made(lib.pumit_tokenizer_encode, self, image, doubles(spacing)))
 
     def decode(self, tokens: Tensor, spacing: Spacing) -> Tensor:
-        """The image (N, D, H, W, C) of soft tokens, clamped to [0, 1]."""
+        """The image (N, D, H, W, C) of tokens, clamped to [0, 1]."""
         return Tensor._take(made(lib.pumit_tokenizer_decode, self, tokens, doubles(spacing)))
 
     def reconstruct(self, image: Tensor, spacing: Spacing) -> Tensor:
@@ -127,6 +128,15 @@ class Tokenizer(Model):
         call = lib.pumit_tokenizer_loss
         out = made(call, terms, self, image, doubles(spacing), quant_weight, entropy_weight)
         return Tensor._take(out), TokenizerTerms(*terms)
+
+    def set_step(self, step: int, max_steps: int) -> None:
+        """Says of which step the losses to come are: temperature and noise of mode "gumbel"."""
+        check(lib.pumit_tokenizer_set_step(self, step, max_steps))
+
+    @property
+    def temperature(self) -> float:
+        """Temperature of mode "gumbel" at the step that was set."""
+        return lib.pumit_tokenizer_temperature(self)
 
 
 class Vit(Model):
@@ -203,11 +213,11 @@ def random_visible(
     return Tensor._take(made(call, context, n, length, mask_ratio, seed))
 
 
-class _Backbone(Vit):
-    """A classifier's transformer, which belongs to the classifier."""
+class Backbone(Vit):
+    """A transformer that belongs to another network, which it keeps alive."""
 
-    def __init__(self, pointer: int, classifier: Owned, context: Owned) -> None:
-        self._adopt(Owned(pointer, lambda _pointer: None, classifier), context)
+    def __init__(self, pointer: int, owner: Owned, context: Owned) -> None:
+        self._adopt(Owned(pointer, lambda _pointer: None, owner), context)
 
 
 class Classifier(Model):
@@ -234,7 +244,7 @@ class Classifier(Model):
     @property
     def vit(self) -> Vit:
         """The transformer."""
-        return _Backbone(lib.pumit_classifier_vit(self), self._alive, self._context)
+        return Backbone(lib.pumit_classifier_vit(self), self._alive, self._context)
 
     @property
     def classes(self) -> int:

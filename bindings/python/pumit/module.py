@@ -71,7 +71,7 @@ class Model(Handle):
 
     @property
     def kind(self) -> str:
-        """ "tokenizer.simple", "vit", "classifier" or "sac_conv"."""
+        """What network it is: "vit", "tokenizer.simple", "sac_conv" and so on."""
         return lib.pumit_module_kind(self._module_pointer()).decode()
 
     @property
@@ -98,7 +98,7 @@ class Model(Handle):
         check(lib.pumit_module_save(self._module_pointer(), path_bytes(path), config))
 
     def load_weights(self, path: Path, prefix: str = "", strict: bool = True) -> int:
-        """Copies weights from a safetensors file: names that both have, under `prefix` in the file.
+        """Copies weights from a file: names that both have, under `prefix` in the file.
 
         Gives the number of tensors taken. With `strict` the file must have all of them.
         """
@@ -107,6 +107,15 @@ class Model(Handle):
         file, start = path_bytes(path), prefix.encode()
         check(call(self._module_pointer(), file, start, strict, ctypes.byref(out)))
         return out.value
+
+    def import_weights(self, path: Path, options: Options = None) -> None:
+        """Takes weights of others: safetensors, or a checkpoint of PyTorch (no code of it is run).
+
+        What the model needs in another shape is adapted, and told through the context's log.
+        Options: "prefix", "partial", "inflation". On failure the model is as it was.
+        """
+        config = as_config(options)
+        check(lib.pumit_module_import(self._module_pointer(), path_bytes(path), config))
 
     def _describe(self) -> str:
         return f" {self.element_count} parameters"

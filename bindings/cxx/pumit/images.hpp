@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file images.hpp
+ * Volumes and datasets for C++17; see pumit.hpp.
+ */
+#ifndef PUMIT_IMAGES_HPP
+#define PUMIT_IMAGES_HPP
+
+#include <pumit/core.hpp>
+
+namespace pumit
+{
+
+/** An image of whole patches with the spacing to pass on. */
+struct patches {
+    tensor image; /* (1, D, H, W, channels) */
+    pumit::spacing spacing;
+};
+
+/** Voxels with geometry. */
+class volume : public detail::handle<pumit_volume, pumit_volume_release>
+{
+  public:
+    using affine_matrix = std::array<double, 16>;
+
+    explicit volume(pumit_volume *taken) : handle(taken) {}
+    /** A copy of packed voxels (size[0], size[1], size[2], channels); without an affine a 2D image. */
+    template <typename T>
+    volume(context &owner, const size3 &size, int64_t channels, const std::vector<T> &voxels,
+           const std::optional<affine_matrix> &affine = std::nullopt)
+    {
+        const int64_t wanted = size[0] * size[1] * size[2] * channels;
+        if (wanted != static_cast<int64_t>(voxels.size()))
+            throw std::invalid_argument("voxels do not fill the size");
+        make(pumit_volume_create, owner.get(), detail::dtype_of<T>(), size.data(), channels,
+             static_cast<const void *>(voxels.data()), affine ? affine->data() : nullptr);
+    }
+    static volume read(context &owner, const std::string &path, int64_t index = 0)
+    {
+        pumit_volume *out = nullptr;
+        check(pumit_volume_read(&out, owner.get(), path.c_str(), index));
+        return volume(out);
+    }
+    static int64_t file_count(context &owner, const std::string &path)
+    {
+        int64_t out = 0;
+        check(pumit_volume_file_count(&out, owner.get(), path.c_str()));
+        return out;
+    }
+
+    /** D, H, W, C. */
+    std::array<int64_t, 4> shape() const
+    {
+        std::array<int64_t, 4> out{};
+        pumit_volume_shape(get(), out.data());
+        return out;
+    }
+    pumit::spacing spacing() const
+    {
+        pumit::spacing out{};
+        pumit_volume_spacing(get(), out.data());
+        return out;
+    }
+    int32_t anisotropy() const
+    {
+        return pumit_volume_anisotropy(get());
+    }
+    affine_matrix affine() const
+    {
+        affine_matrix out{};
+        pumit_volume_affine(get(), out.data());
+        return out;
+    }
+    std::array<int32_t, 3> source_axes() const
+    {
+        std::array<int32_t, 3> out{};
+        pumit_volume_source_axes(get(), out.data());
+        return out;
+    }
+    std::string modality() const
+    {
+        return pumit_volume_modality(get());
+    }
+    /** (D, H, W, C), borrowed. */
+    const float *voxels() const
+    {
+        return pumit_volume_voxels(get());
+    }
+    tensor to_tensor(context &owner, int64_t channels) const
+    {
+        pumit_tensor *out = nullptr;
+        check(pumit_volume_to_tensor(&out, get(), owner.get(), channels));
+        return tensor(out);
+    }
+    patches to_patches(context &owner, int64_t channels, const size3 &patch,
+                       int64_t max_tokens = 0) const
+    {
+        pumit_tensor *out = nullptr;
+        pumit::spacing after{};
+        check(pumit_volume_to_patches(&out, after.data(), get(), owner.get(), channels,
+                                      patch.data(), max_tokens));
+        return patches{tensor(out), after};
+    }
+};
+
+inline int32_t degree_of_anisotropy(const spacing &steps)
+{
+    int32_t out = 0;
+    check(pumit_degree_of_anisotropy(&out, steps.data()));
+    return out;
+}
+
+inline void write_png_sheet(const std::string &path, const tensor &images, int32_t columns = 0)
+{
+    check(pumit_write_png_sheet(path.c_str(), images.get(), columns));
+}
+
+/** A list of images, with labels where there are any. */
+class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
+{
+  public:
+    dataset(context &owner, const std::vector<std::string> &paths, const config &options = config())
+    {
+        std::vector<const char *> names;
+        names.reserve(paths.size());
+        for (const std::string &path : paths) names.push_back(path.c_str());
+        make(pumit_dataset_open, owner.get(), static_cast<int32_t>(names.size()), names.data(),
+             options.get());
+    }
+    int64_t count() const
+    {
+        return pumit_dataset_count(get());
+    }
+    int64_t skipped() const
+    {
+        return pumit_dataset_skipped(get());
+    }
+    int64_t classes() const
+    {
+        return pumit_dataset_classes(get());
+    }
+    /** Borrowed; NULL if out of range. */
+    const pumit_volume *volume_at(int64_t i) const
+    {
+        return pumit_dataset_volume(get(), i);
+    }
+    std::string name(int64_t i) const
+    {
+        const char *name = pumit_dataset_name(get(), i);
+        return name ? name : "";
+    }
+    int64_t label(int64_t i) const
+    {
+        return pumit_dataset_label(get(), i);
+    }
+};
+
+} // namespace pumit
+
+#endif

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentation: a transformer, a feature pyramid on it, a decoder up to full resolution."""
+
+from __future__ import annotations
+
+from typing import Tuple
+
+from ._ffi import lib
+from ._handle import Owned, Path, made, path_bytes
+from .config import Options, as_config
+from .context import Context
+from .models import Backbone, Vit
+from .module import Model
+from .tensor import Tensor
+
+
+class Segmenter(Model):
+    """A class for every voxel, for images of one degree of anisotropy.
+
+    Keys: those of Vit for its transformer, with "patch" [d, 16, 16]; "classes" (required),
+    "out_indexes", "channels", "full_res_channels", "seed".
+    """
+
+    def __init__(self, context: Context, config: Options) -> None:
+        pointer = made(lib.pumit_segmenter_create, context, as_config(config))
+        self._adopt(Owned(pointer, lib.pumit_segmenter_release), context._alive)
+
+    @classmethod
+    def load(cls, context: Context, path: Path) -> Segmenter:
+        """Loads a segmenter from a safetensors file."""
+        self = cls.__new__(cls)
+        pointer = made(lib.pumit_segmenter_load, context, path_bytes(path))
+        self._adopt(Owned(pointer, lib.pumit_segmenter_release), context._alive)
+        return self
+
+    def _module_pointer(self) -> int:
+        return lib.pumit_segmenter_module(self)
+
+    @property
+    def vit(self) -> Vit:
+        """The transformer, so that pre-trained weights can be loaded into it."""
+        return Backbone(lib.pumit_segmenter_vit(self), self._alive, self._context)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return lib.pumit_segmenter_classes(self)
+
+    @property
+    def stride(self) -> Tuple[int, int, int]:
+        """Voxels along D, H, W that sizes of images must be multiples of."""
+        return tuple(lib.pumit_segmenter_stride(self)[:3])  # type: ignore[return-value]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (N, D, H, W, classes) of images (N, D, H, W, C)."""
+        return Tensor._take(made(lib.pumit_segmenter_forward, self, image))
+
+    def loss(self, image: Tensor, labels: Tensor) -> Tensor:
+        """Dice and cross-entropy at four resolutions, a recorded scalar.
+
+        `labels`: class numbers (N, D, H, W), uint8 or another integer type.
+        """
+        return Tensor._take(made(lib.pumit_segmenter_loss, self, image, labels))
