@@ -133,6 +133,14 @@ lint:  ## layout, include directions, banned calls, headers alone, shell scripts
 docs:  ## docs/api.md from the comments of the public headers
 	@scripts/api-docs > docs/api.md.new && mv docs/api.md.new docs/api.md
 
+.PHONY: demo
+demo: deps  ## install what is missing, build, and go the whole way on real images (DEMO_PERCENT=10: a glance)
+	@$(MAKE) --no-print-directory demo-run
+
+.PHONY: demo-run
+demo-run: all
+	@PUMIT_BIN='$(abspath $(BUILD))/bin' examples/demo/run.sh '$(BUILD)/demo'
+
 .PHONY: clean
 clean:  ## remove $(BUILD)
 	rm -rf $(BUILD)
