@@ -225,7 +225,22 @@ static double number(const cJSON *item, const char *key)
     return cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(item, key));
 }
 
-static void print_image(const cJSON *item)
+/* Images of one archive or 4D file that look alike: only the first of them is printed. */
+static bool looks_like(const cJSON *item, const cJSON *first)
+{
+    static const char *const KEYS[] = {"shape", "spacing"};
+    const char *const a = cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring;
+    const char *const b = cJSON_GetObjectItemCaseSensitive(first, "file")->valuestring;
+    const size_t head = strcspn(a, "[");
+    if (a[head] == '\0' || strncmp(a, b, head + 1) != 0) return false;
+    for (int i = 0; i < 2; i++)
+        if (!cJSON_Compare(cJSON_GetObjectItemCaseSensitive(item, KEYS[i]),
+                           cJSON_GetObjectItemCaseSensitive(first, KEYS[i]), 1))
+            return false;
+    return true;
+}
+
+static void print_image(const cJSON *item, int width)
 {
     char shape[64], spacing[64], grid[64], range[64];
     const cJSON *const modality = cJSON_GetObjectItemCaseSensitive(item, "modality");
@@ -234,7 +249,7 @@ static void print_image(const cJSON *item)
                    " x ");
     format_numbers(grid, sizeof grid, cJSON_GetObjectItemCaseSensitive(item, "grid"), "x");
     format_numbers(range, sizeof range, cJSON_GetObjectItemCaseSensitive(item, "range"), " .. ");
-    printf("%-44s %-16s %-20s %2.0f  %-10s %6.0f  %-4s %s\n",
+    printf("%-*s %-16s %-20s %2.0f  %-10s %6.0f  %-4s %s\n", width,
            cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring, shape, spacing,
            number(item, "da"), grid, number(item, "tokens"),
            cJSON_IsString(modality) && *modality->valuestring ? modality->valuestring : "-", range);
@@ -265,19 +280,41 @@ static void print_model(const cJSON *item)
     }
 }
 
+static int name_width(const cJSON *list)
+{
+    size_t width = 24;
+    for (const cJSON *item = list->child; item; item = item->next) {
+        const size_t n = strlen(cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring);
+        if (n > width) width = n;
+    }
+    return width > 80 ? 80 : (int)width;
+}
+
+/* A line for the image; gives the last of the images that it stands for. */
+static const cJSON *print_alike(const cJSON *item, int width, bool header)
+{
+    int64_t more = 0;
+    const cJSON *last = item;
+    if (header)
+        printf("%-*s %-16s %-20s %2s  %-10s %6s  %-4s %s\n", width, "image", "shape D H W C",
+               "spacing mm", "DA", "tokens", "in all", "", "values");
+    print_image(item, width);
+    for (; last->next && looks_like(last->next, item); last = last->next) more++;
+    if (more > 0) printf("  and %lld more like it\n", (long long)more);
+    return last;
+}
+
 static void print_text(const cJSON *list)
 {
     bool headed = false;
+    const int width = name_width(list);
     for (const cJSON *item = list->child; item; item = item->next) {
         const char *const kind = cJSON_GetObjectItemCaseSensitive(item, "kind")->valuestring;
         if (strcmp(kind, "archive") == 0) print_archive(item);
         if (strcmp(kind, "model") == 0) print_model(item);
         if (strcmp(kind, "image") != 0) continue;
-        if (!headed)
-            printf("%-44s %-16s %-20s %2s  %-10s %6s  %-4s %s\n", "image", "shape D H W C",
-                   "spacing mm", "DA", "tokens", "in all", "", "values");
+        item = print_alike(item, width, !headed);
         headed = true;
-        print_image(item);
     }
 }
 
