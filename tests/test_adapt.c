@@ -5,6 +5,7 @@
 #include "lib/nn/weights.h"
 
 #include <pumit/classifier.h>
+#include <pumit/tokenizer.h>
 
 #include <check.h>
 #include <math.h>
@@ -309,6 +310,23 @@ START_TEST(backbones_must_be_whole)
 }
 END_TEST
 
+START_TEST(tokenizers_have_no_head_to_miss)
+{
+    pumit_tokenizer *tokenizer;
+    pumit_config *config = config_of("{\"channels\":[8],\"codes\":2,\"code_dim\":8}");
+    pumit_config *options = config_of("{\"partial\":true}");
+    CHECK_OK(pumit_tokenizer_create(&tokenizer, ctx, config));
+    ck_assert_int_eq(
+        pumit_module_import(pumit_tokenizer_module(tokenizer), committed("plain.pt"), options),
+        PUMIT_ERROR_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(pumit_last_error(), "missing (encoder.0.weight"));
+    ck_assert_ptr_null(strstr(pumit_last_error(), "unexpected"));
+    pumit_tokenizer_release(tokenizer);
+    pumit_config_release(config);
+    pumit_config_release(options);
+}
+END_TEST
+
 START_TEST(prefixes_are_stripped)
 {
     pumit_vit *from = create("{" EVA ",\"seed\":1}"), *to = create("{" EVA ",\"seed\":2}");
@@ -370,6 +388,7 @@ Suite *suite_adapt(void)
     tcase_add_test(core, a_2d_network_starts_a_3d_one);
     tcase_add_test(core, names_are_strict_unless_asked);
     tcase_add_test(core, backbones_must_be_whole);
+    tcase_add_test(core, tokenizers_have_no_head_to_miss);
     tcase_add_test(core, prefixes_are_stripped);
     tcase_add_test(core, checkpoints_are_no_models);
     suite_add_tcase(suite, core);

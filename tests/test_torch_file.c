@@ -272,11 +272,8 @@ START_TEST(malicious_pickles_are_refused)
     ck_assert_msg(status == pickles[_i].status, "pickle %d: %s, %s", _i, pumit_status_name(status),
                   status ? pumit_last_error() : "");
     if (status == PUMIT_OK) {
-        const void *data;
         ck_assert_int_eq(pumit__weights_file_count(file), 1);
-        const pumit__weights_entry *w = pumit__weights_file_find(file, "w");
-        CHECK_OK(pumit__weights_file_data(&data, file, w));
-        ck_assert(((const float *)data)[5] == 6);
+        check_matrix(file, "w", PUMIT_F32, 1, 3, 1);
         pumit__weights_file_close(file);
         return;
     }
