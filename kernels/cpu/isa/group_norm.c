@@ -14,7 +14,8 @@
 /** Floats of one part, half of a usual second-level cache. */
 #define PART_FLOATS 32768
 /** Rows of one part at most: f32 sums of more lose digits. */
-#define PART_ROWS 512
+#define NEARLY_EQUAL 1e-6 /* variance by squared mean */
+#define PART_ROWS    512
 
 /** How the rows of the images are cut: part p covers rows of image p / parts. */
 typedef struct {
@@ -63,6 +64,23 @@ static double sum_floats(const float *x, int64_t n)
     return sum;
 }
 
+/** The same moments of `width` channels from `src` on, in double: for values so nearly equal that the rounding of
+ * their mean would count. */
+static void exact_moments(const float *src, int64_t rows, int64_t channels, int64_t width,
+                          double *moments)
+{
+    double sum = 0, squares = 0;
+    for (int64_t r = 0; r < rows; r++) sum += sum_floats(src + r * channels, width);
+    const double mean = sum / (double)(rows * width);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < width; c++) {
+            const double x = (double)src[r * channels + c] - mean;
+            squares += x * x;
+        }
+    moments[0] = mean;
+    moments[1] = squares;
+}
+
 /** moments (groups x 2) = mean and summed squared deviation of each group in these rows. */
 static void part_moments(const float *src, int64_t rows, int64_t channels, int64_t groups,
                          float *sums, float *mean, double *moments)
@@ -76,7 +94,12 @@ static void part_moments(const float *src, int64_t rows, int64_t channels, int64
         moments[2 * g] = (double)rounded;
     }
     column_squares(src, rows, channels, mean, sums);
-    for (int64_t g = 0; g < groups; g++) moments[2 * g + 1] = sum_floats(sums + g * width, width);
+    for (int64_t g = 0; g < groups; g++) {
+        double *const own = moments + 2 * g;
+        own[1] = sum_floats(sums + g * width, width);
+        if (own[1] < NEARLY_EQUAL * own[0] * own[0] * (double)(rows * width))
+            exact_moments(src + g * width, rows, channels, width, own);
+    }
 }
 
 /** Joins the parts of image n, group g into mean and rstd. */

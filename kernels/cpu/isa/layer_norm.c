@@ -14,13 +14,19 @@ static void normalise_row(const pumit_layer_norm_args *p, int64_t row)
     float *dst = (float *)p->dst + row * channels, sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t c = 0; c < channels; c++) sum += src[c];
-    const float mean = sum / (float)channels;
-#pragma omp simd reduction(+ : squares)
+    const float rough = sum / (float)channels;
+    /* What rounding left of the mean matters where all values are nearly equal: the deviations' own mean corrects it. */
+    float rest = 0;
+#pragma omp simd reduction(+ : squares, rest)
     for (int64_t c = 0; c < channels; c++) {
-        const float x = src[c] - mean;
+        const float x = src[c] - rough;
+        rest += x;
         squares += x * x;
     }
-    const float rstd = (float)(1 / sqrt((double)squares / (double)channels + p->eps));
+    const double off = (double)rest / (double)channels;
+    const float mean = (float)(rough + off);
+    const double variance = fmax((double)squares / (double)channels - off * off, 0);
+    const float rstd = (float)(1 / sqrt(variance + p->eps));
 #pragma omp simd
     for (int64_t c = 0; c < channels; c++) {
         const float x = (src[c] - mean) * rstd;
