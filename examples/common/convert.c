@@ -65,6 +65,7 @@ static int kind_of(const pumit_config *config)
 {
     const char *kind;
     if (pumit_config_get_string(&kind, config, "kind", NULL) != PUMIT_OK) return -1;
+    if (!kind && has_section(config, "vit") && has_section(config, "tokenizer")) return -1;
     for (int i = 0; i < KINDS; i++)
         if (kind ? strncmp(kind, kinds[i].kind, strlen(kinds[i].kind)) == 0
                  : has_section(config, kinds[i].kind))
