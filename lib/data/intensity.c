@@ -215,8 +215,8 @@ static pumit_status resample(pumit_tensor **out, pumit_tensor *image, pumit_cont
 {
     const int32_t recording = pumit_context_set_recording(context, 0);
     const int64_t mark = pumit__scope_begin(context);
-    const pumit_status status =
-        pumit__scope_return(out, context, mark, pumit__resample_to(pumit__as_real(image), size));
+    const pumit_status status = pumit__scope_return(
+        out, context, mark, pumit__resample_to(pumit__as_real(context, image), size));
     pumit_context_set_recording(context, recording);
     return status;
 }

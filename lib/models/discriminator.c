@@ -179,7 +179,8 @@ static pumit_tensor *scores(pumit_discriminator *d, pumit_tensor *image, int32_t
                     pumit__shape_string(image->ndim, image->shape).text, (long long)d->in_channels);
         return NULL;
     }
-    return pumit__discriminator_scores(d, pumit__affine(pumit__as_real(image), 2.0, -1.0), da);
+    return pumit__discriminator_scores(
+        d, pumit__affine(pumit__as_real(d->module.ctx, image), 2.0, -1.0), da);
 }
 
 pumit_status pumit_discriminator_forward(pumit_tensor **out, pumit_discriminator *d,

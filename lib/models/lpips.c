@@ -275,8 +275,8 @@ pumit_status pumit_lpips_distance(pumit_tensor **out, pumit_lpips *l, pumit_tens
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
     ctx->recording = true; /* of the images, if at all: the network is frozen */
-    a = pumit__affine(pumit__as_real(a), 2.0, -1.0);
-    b = pumit__affine(pumit__as_real(b), 2.0, -1.0);
+    a = pumit__affine(pumit__as_real(ctx, a), 2.0, -1.0);
+    b = pumit__affine(pumit__as_real(ctx, b), 2.0, -1.0);
     pumit_tensor *distance = pumit__lpips_distance(l, a, b);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, distance);

@@ -99,7 +99,8 @@ static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
     }
     pumit_tensor *tokens = pumit__vit_patch_tokens(vit, x, da, grid);
     const pumit__vit_angles *angles = tokens ? pumit__vit_angles_of(vit, grid) : NULL;
-    if (!angles || make_mask(m, visible, tokens->shape[0], tokens->shape[1]) != PUMIT_OK)
+    if (!angles || make_mask(m, pumit__of_context(vit->module.ctx, visible), tokens->shape[0],
+                             tokens->shape[1]) != PUMIT_OK)
         return NULL;
     pumit_tensor *full = pumit__vit_with_class(vit, tokens);
     pumit_tensor *blank =
@@ -175,7 +176,8 @@ pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context
 
 static pumit_tensor *target_tokens(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
 {
-    pumit_tensor *x = pumit__affine(pumit__as_real(image), 2.0, -1.0);
+    pumit_tensor *x =
+        pumit__affine(pumit__as_real(pumit_tokenizer_module(tokenizer)->ctx, image), 2.0, -1.0);
     const pumit__feature f = pumit__tokenizer_features(tokenizer, x, da);
     pumit_tensor *p = pumit__tokenizer_target(tokenizer, f.x);
     if (!p) return NULL;

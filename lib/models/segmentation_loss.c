@@ -32,6 +32,7 @@ static pumit_tensor *as_index(pumit_tensor *labels)
 
 pumit_tensor *pumit__label_target(pumit_tensor *labels, int64_t classes)
 {
+    if (!labels) return NULL;
     const pumit_dtype type = labels->dtype;
     if (labels->ndim != 4 ||
         !(type == PUMIT_U8 || type == PUMIT_I16 || type == PUMIT_I32 || type == PUMIT_I64)) {

@@ -203,7 +203,7 @@ pumit_status pumit__segmenter_maps_of(pumit__segmenter_maps *out, pumit_segmente
     int64_t grid[3];
     pumit_tensor *states[PUMIT__PYRAMID_MAPS];
     PUMIT__TRY(check_image(s, image));
-    pumit_tensor *x = pumit__as_real(image);
+    pumit_tensor *x = pumit__as_real(s->module.ctx, image);
     if (!x) return pumit__last_status();
     /* The patch is one of images of this DA already: what the transformer adapts to is none. */
     PUMIT__TRY(pumit__vit_states(states, grid, s->vit, x, 0, s->out_indexes, PUMIT__PYRAMID_MAPS));
@@ -235,7 +235,8 @@ static pumit_tensor *loss_of(pumit_segmenter *s, pumit_tensor *image, pumit_tens
     pumit__segmenter_maps maps;
     pumit_tensor *logits[PUMIT__SEGMENTATION_HEADS];
     if (check_image(s, image) != PUMIT_OK) return NULL;
-    pumit_tensor *target = pumit__label_target(labels, s->classes);
+    pumit_tensor *target =
+        pumit__label_target(pumit__of_context(s->module.ctx, labels), s->classes);
     if (!target) return NULL;
     if (memcmp(labels->shape, image->shape, 4 * sizeof *labels->shape) != 0) {
         pumit__fail(PUMIT_ERROR_SHAPE, "segmenter: labels %s do not fit image %s",

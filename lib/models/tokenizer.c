@@ -214,7 +214,7 @@ static pumit_tensor *network_image(const pumit_tokenizer *t, pumit_tensor *image
                     (long long)t->in_channels, (long long)depth, (long long)t->patch[1]);
         return NULL;
     }
-    return pumit__affine(pumit__as_real(image), 2.0, -1.0);
+    return pumit__affine(pumit__as_real(t->module.ctx, image), 2.0, -1.0);
 }
 
 pumit_status pumit_tokenizer_encode(pumit_tensor **out, pumit_tokenizer *t, pumit_tensor *image,
@@ -260,7 +260,8 @@ pumit_status pumit_tokenizer_decode(pumit_tensor **out, pumit_tokenizer *t, pumi
                            pumit__shape_string(tokens->ndim, tokens->shape).text,
                            (long long)t->quantizer.codes);
     const int64_t mark = pumit__scope_begin(t->module.ctx);
-    return pumit__scope_return(out, t->module.ctx, mark, decoded(t, pumit__as_real(tokens), da));
+    return pumit__scope_return(out, t->module.ctx, mark,
+                               decoded(t, pumit__as_real(t->module.ctx, tokens), da));
 }
 
 pumit_status pumit_tokenizer_reconstruct(pumit_tensor **out, pumit_tokenizer *t,

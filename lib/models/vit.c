@@ -274,7 +274,7 @@ pumit_tensor *pumit__vit_normalize(const pumit_vit *vit, pumit_tensor *image, in
                     (long long)vit->patch[2], da);
         return NULL;
     }
-    pumit_tensor *x = pumit__as_real(image);
+    pumit_tensor *x = pumit__as_real(vit->module.ctx, image);
     if (vit->in_channels != 3) return pumit__affine(x, 1.0 / 0.226, -0.449 / 0.226);
     double scale[3], shift[3];
     for (int32_t i = 0; i < 3; i++) {

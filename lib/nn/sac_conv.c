@@ -185,8 +185,8 @@ pumit_status pumit_sac_conv_forward_da(pumit_tensor **out, int32_t *out_down, pu
     PUMIT__REQUIRE(down >= -32 && down <= 32, "%d in-plane halvings are not in -32..32", down);
     *out = NULL;
     const int64_t mark = pumit__scope_begin(src->ctx);
-    const pumit__feature f =
-        pumit__sac_forward(&conv->sac, (pumit__feature){pumit__as_real(src), da, down});
+    const pumit__feature f = pumit__sac_forward(
+        &conv->sac, (pumit__feature){pumit__as_real(conv->module.ctx, src), da, down});
     if (out_down) *out_down = f.down;
     return pumit__scope_return(out, src->ctx, mark, f.x);
 }

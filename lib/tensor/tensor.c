@@ -362,8 +362,17 @@ pumit_tensor *pumit__from_host(pumit_context *ctx, pumit_dtype src_dtype, const 
     return pumit_tensor_write(tensor, src_dtype, data, bytes) == PUMIT_OK ? tensor : NULL;
 }
 
-pumit_tensor *pumit__as_real(pumit_tensor *tensor)
+pumit_tensor *pumit__of_context(const pumit_context *ctx, pumit_tensor *tensor)
 {
+    if (!tensor || tensor->ctx == ctx) return tensor;
+    pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                "a tensor of another context: copy its values with pumit_tensor_read() first");
+    return NULL;
+}
+
+pumit_tensor *pumit__as_real(const pumit_context *ctx, pumit_tensor *tensor)
+{
+    tensor = pumit__of_context(ctx, tensor);
     if (!tensor || tensor->dtype == tensor->ctx->real) return tensor;
     pumit_tensor *real = pumit__empty(tensor->ctx, 0, tensor->ndim, tensor->shape);
     if (!real) return NULL;

@@ -80,8 +80,10 @@ pumit_tensor *pumit__detach(pumit_tensor *tensor);
 pumit_tensor *pumit__from_host(pumit_context *ctx, pumit_dtype src_dtype, const void *data,
                                pumit_dtype dtype, int32_t ndim, const int64_t *shape);
 
-/* As the compute type (the tensor itself if it is that already). */
-pumit_tensor *pumit__as_real(pumit_tensor *tensor);
+/* What callers hand in: the tensor, or NULL with an error if it is of another context, whose types and thread it has. */
+pumit_tensor *pumit__of_context(const pumit_context *ctx, pumit_tensor *tensor);
+/* The same as the compute type (the tensor itself if it is that already). */
+pumit_tensor *pumit__as_real(const pumit_context *ctx, pumit_tensor *tensor);
 
 /* A view without recording; strides in elements. */
 pumit_tensor *pumit__view(pumit_tensor *base, int32_t ndim, const int64_t *shape,
