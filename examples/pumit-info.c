@@ -356,7 +356,7 @@ static int body(cli *c)
         if (describe(list, c, c->paths[i]) != PUMIT_OK) result = cli_fail(c);
     }
     if (result == CLI_DONE) cli_tell_warnings(c);
-    if (c->json) {
+    if (c->json && list->child) {
         const int printed = cli_print_json(c, list);
         return result == CLI_DONE ? printed : result;
     }
