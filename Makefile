@@ -20,7 +20,8 @@ PACKAGES := gcc g++ libc6-dev make pkg-config libdnnl-dev libopenblas-openmp-dev
 	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev check python3 python3-numpy
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-	-Wformat=2 -Wwrite-strings -Wundef -Wvla
+	-Wformat=2 -Wwrite-strings -Wundef -Wvla \
+	-Wno-pass-failed # clang: a loop that `omp simd` did not vectorise is slow, not wrong
 CFLAGS   ?= -O2 -g
 BASE     := -std=gnu11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
 	-fstack-protector-strong -ffp-contract=off -DPUMIT_BUILD
@@ -96,3 +97,4 @@ bench: deps $(BENCHES)  ## time every kernel and the networks at the paper's siz
 -include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d)
 
 include install.mk
+include fuzz.mk

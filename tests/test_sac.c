@@ -282,8 +282,7 @@ START_TEST(impossible_layers_are_refused)
         "{\"in_channels\": 2, \"out_channels\": 3, \"kernel\": 2, \"stride\": 2, \"padding\": 1}",
         "{\"in_channels\": 2, \"out_channels\": 3, \"kernel\": 32, \"stride\": 32}",
         "{\"in_channels\": 2, \"out_channels\": 3, \"kernel\": 0, \"stride\": 0}",
-        "{\"in_channels\": 2, \"out_channels\": 3, \"kernel\": 3, \"padding\": 1, \"transposed\": "
-        "true}",
+        "{\"in_channels\": 2, \"out_channels\": 3, \"padding\": 1, \"transposed\": true}",
         "{\"in_channels\": \"two\", \"out_channels\": 3, \"kernel\": 1}",
         "{\"in_channels\": 2, \"out_channels\": 3, \"kernel\": 1, \"seed\": \"none\"}",
     };

@@ -21,7 +21,8 @@ static const cli_option SHARED[] = {
 
 /* ----------------------------------------------------------------------------------------- messages */
 
-static void say(const cli *c, const char *format, va_list list)
+static __attribute__((format(printf, 2, 0))) void say(const cli *c, const char *format,
+                                                      va_list list)
 {
     fprintf(stderr, "%s: ", c->program);
     vfprintf(stderr, format, list);

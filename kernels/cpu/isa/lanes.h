@@ -84,12 +84,25 @@ static inline lanes lanes_max(lanes a, lanes b)
 #endif
 }
 
+/** Lane i of the result is lane from[i] of a, b taken as one. Constant `from`: one or two instructions. */
+static inline __attribute__((always_inline)) lanes pick_lanes(lanes a, lanes b, lane_index from)
+{
+#ifdef __clang__
+    lanes result;
+    for (int i = 0; i < LANES; i++)
+        result[i] = from[i] < LANES ? a[from[i] % LANES] : b[from[i] % LANES];
+    return result;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 #define SWAP(lane, step) ((lane) ^ (step))
 
 /** Lane i of the result is lane i ^ step of x. */
 static inline __attribute__((always_inline)) lanes swap_lanes(lanes x, const int step)
 {
-    return __builtin_shuffle(x, (lane_index)EACH_LANE(SWAP, step));
+    return pick_lanes(x, x, (lane_index)EACH_LANE(SWAP, step));
 }
 
 static inline float lanes_sum(lanes x)
@@ -117,8 +130,8 @@ static inline __attribute__((always_inline)) void transpose_step(lanes row[LANES
     for (int i = 0; i < LANES; i++) {
         if (i & step) continue;
         const lanes a = row[i], b = row[i + step];
-        row[i] = __builtin_shuffle(a, b, low);
-        row[i + step] = __builtin_shuffle(a, b, high);
+        row[i] = pick_lanes(a, b, low);
+        row[i + step] = pick_lanes(a, b, high);
     }
 }
 
