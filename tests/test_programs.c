@@ -416,13 +416,15 @@ START_TEST(signals_stop_and_resume)
     for (int i = 0; i < 10; i++) argv[i] = words[i];
     const pid_t child = start(argv);
     struct stat info;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 3000; i++) {
         usleep(10000);
         if (stat(files_path("run/metrics.jsonl"), &info) == 0 && info.st_size > 2000) break;
     }
     ck_assert_int_eq(kill(child, SIGTERM), 0);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    char err[4096];
+    read_text(err, sizeof err, "stderr");
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x: %s", status, err);
     ck_assert_int_eq(access(files_path("run/checkpoint.safetensors"), F_OK), 0);
     size_t bytes;
     char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);

@@ -27,7 +27,8 @@ static void watch_signals(pumit_trainer *trainer)
     const int numbers[] = {SIGINT, SIGTERM};
     running = trainer;
     for (int i = 0; i < 2; i++) {
-        struct sigaction action = {.sa_handler = trainer ? on_signal : SIG_DFL};
+        struct sigaction action = {.sa_handler = trainer ? on_signal : SIG_DFL,
+                                   .sa_flags = SA_RESTART};
         sigemptyset(&action.sa_mask);
         sigaction(numbers[i], &action, NULL);
     }
