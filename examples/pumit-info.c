@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a file is: the geometry of an image, the inside of a model or of an archive; the devices of this machine. */
+#include "examples/common/convert.h"
 #include "examples/common/describe.h"
 
 #include <errno.h>
@@ -10,7 +11,12 @@
 #include <sys/stat.h>
 
 static const cli_option OPTIONS[] = {
-    {"devices", 0, 'b', NULL, NULL, "list what can be computed on"}, {0}};
+    {"devices", 0, 'b', NULL, NULL, "list what can be computed on"},
+    {"convert", 0, 's', "MODEL", NULL, "write the weights of a checkpoint FILE as a model file"},
+    {"prefix", 0, 's', "TEXT", "convert.prefix", "what the names to convert begin with, and lose"},
+    {"partial", 0, 'b', NULL, "convert.partial", "take a backbone without its head"},
+    {"inflation", 0, 's', "KIND", "convert.inflation", "of 2D kernels: average or center"},
+    {0}};
 
 /* ------------------------------------------------------------------------------------------- images */
 
@@ -182,10 +188,11 @@ static enum kind kind_of(const char *path)
     if (!file) return IMAGE; /* whose reader says what is wrong */
     const size_t got = fread(head, 1, sizeof head, file);
     fclose(file);
-    if (got >= 4 && memcmp(head, "PK\3\4", 4) == 0) return ARCHIVE;
+    const size_t length = strlen(path);
+    if (got >= 4 && memcmp(head, "PK\3\4", 4) == 0)
+        return length > 4 && strcmp(path + length - 4, ".npz") == 0 ? ARCHIVE : MODEL;
     /* eight bytes of header length, below 2^48 here, then the header's brace */
     if (got == 9 && head[8] == '{' && head[6] == 0 && head[7] == 0) return MODEL;
-    const size_t length = strlen(path);
     const bool list = length > 4 && (strcmp(path + length - 4, ".csv") == 0 ||
                                      strcmp(path + length - 4, ".txt") == 0);
     return list ? IMAGES : IMAGE;
@@ -349,6 +356,7 @@ static int body(cli *c)
 {
     if (cli_given(c, "devices")) return list_devices(c);
     if (c->path_count == 0) return cli_wrong_usage(c, "a file is missing");
+    if (cli_value(c, "convert")) return convert_checkpoint(c, c->paths[0], cli_value(c, "convert"));
     if (cli_open_context(c) != PUMIT_OK) return cli_fail(c);
     cJSON *list = cJSON_CreateArray();
     int result = CLI_DONE;

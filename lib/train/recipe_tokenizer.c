@@ -46,6 +46,8 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
     double spacing[3], term[PUMIT_TERM_COUNT];
     int32_t da;
     *out = NULL;
+    if (draw % t->options.accumulate == 0)
+        PUMIT__TRY(pumit_tokenizer_set_step(t->tokenizer, t->step, t->options.steps));
     PUMIT__TRY(pumit__sampler_batch(&image, spacing, NULL, t->sampler, draw));
     pumit_status status = pumit_tokenizer_loss(out, term, t->tokenizer, image, spacing,
                                                t->options.quant_weight, t->options.entropy_weight);
