@@ -143,7 +143,7 @@ static double gradient_noise(golden *g, pumit_module *module, const char *prefix
         snprintf(key, sizeof key, "%s.%s", prefix, pumit_module_parameter_name(module, i));
         sum += pow(norm_of(g, key), 2.0);
     }
-    return 1e-7 * sqrt(sum);
+    return 5e-7 * sqrt(sum);
 }
 
 void golden_compare_gradients(golden *g, pumit_module *module, const char *prefix)
