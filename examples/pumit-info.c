@@ -159,12 +159,14 @@ static pumit_status describe_archive(cJSON *list, cli *c, const char *path)
 
 static pumit_status describe_model(cJSON *list, const char *path)
 {
-    pumit_config *info;
+    pumit_config *info = NULL, *digest = NULL;
     char *text = NULL;
     pumit_status status = pumit_model_file_info(&info, path);
-    if (status != PUMIT_OK) return status;
-    status = pumit_config_to_json(&text, info);
+    if (status == PUMIT_OK) status = pumit_model_file_digest(&digest, path);
+    if (status == PUMIT_OK) status = pumit_config_merge(info, digest);
+    if (status == PUMIT_OK) status = pumit_config_to_json(&text, info);
     pumit_config_release(info);
+    pumit_config_release(digest);
     if (status != PUMIT_OK) return status;
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "file", path);

@@ -75,6 +75,11 @@ PUMIT_API pumit_status pumit_module_import(pumit_module *module, const char *pat
  * "elements" (their numbers). @since 0.1 */
 PUMIT_API pumit_status pumit_model_file_info(pumit_config **out, const char *path);
 
+/** Reads a model file's weights through and sums them up: "checksum" ("crc32:..." of names and values in the file's order), and for a
+ * tokenizer "codebook": "codes", "dim", the codes' lengths ("mean_length", "least_length", "most_length") and their distances to
+ * the nearest other one ("mean_nearest", "least_nearest"; 0: two are the same). @since 0.1 */
+PUMIT_API pumit_status pumit_model_file_digest(pumit_config **out, const char *path);
+
 #ifdef __cplusplus
 }
 #endif

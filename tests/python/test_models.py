@@ -92,6 +92,7 @@ class Models(Case):
     def test_files_come_back(self):
         path = self.folder / "vit.safetensors"
         self.vit.save(path, {"data": "synthetic"})
+        self.assertRegex(pumit.model_file_digest(path)["checksum"], "^crc32:[0-9a-f]{8}$")
         info = pumit.model_file_info(path)
         self.assertEqual((info["pumit"]["model"], info["data"]), ("vit", "synthetic"))
         self.assertEqual(info["pumit"]["config"]["dim"], 24)

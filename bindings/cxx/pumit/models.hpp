@@ -91,6 +91,13 @@ inline config model_file_info(const std::string &path)
     return config(out);
 }
 
+inline config model_file_digest(const std::string &path)
+{
+    pumit_config *out = nullptr;
+    check(pumit_model_file_digest(&out, path.c_str()));
+    return config(out);
+}
+
 namespace detail
 {
 

@@ -32,7 +32,7 @@ from .errors import (
     status_name,
 )
 from .models import Classifier, SacConv, Tokenizer, TokenizerTerms, Vit, random_visible
-from .module import Model, Parameters, model_file_info
+from .module import Model, Parameters, model_file_digest, model_file_info
 from .optimizer import Optimizer, cosine_rate
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
@@ -83,6 +83,7 @@ __all__ = [
     "degree_of_anisotropy",
     "dtype_size",
     "file_count",
+    "model_file_digest",
     "model_file_info",
     "random_visible",
     "status_name",

@@ -98,6 +98,7 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_module_load_weights": (STATUS, HANDLE, STRING, STRING, I32, I64S),
     "pumit_module_import": (STATUS, HANDLE, STRING, HANDLE),
     "pumit_model_file_info": (STATUS, OUT, STRING),
+    "pumit_model_file_digest": (STATUS, OUT, STRING),
     # volume.h
     "pumit_degree_of_anisotropy": (STATUS, I32S, F64S),
     "pumit_volume_read": (STATUS, OUT, HANDLE, STRING, I64),

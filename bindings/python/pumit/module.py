@@ -125,3 +125,9 @@ def model_file_info(path: Path) -> dict[str, Any]:
     """A model file's metadata: {"pumit": {"model": kind, "config": {...}}}, and the provenance."""
     with Config._take(made(lib.pumit_model_file_info, path_bytes(path))) as config:
         return config.to_dict()
+
+
+def model_file_digest(path: Path) -> dict[str, Any]:
+    """What a model file holds in a few numbers: {"checksum": "crc32:..."}, and "codebook" of a tokenizer."""
+    with Config._take(made(lib.pumit_model_file_digest, path_bytes(path))) as config:
+        return config.to_dict()
