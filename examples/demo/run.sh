@@ -38,11 +38,11 @@ title "Pre-training a transformer on its tokens"
     --output "$out/vit" --json "$data" > "$out/vit.json"
 
 title "Fine-tuning a classifier, from the pre-trained transformer"
-"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 400)" --init "$out/vit/model.safetensors" \
+"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 600)" --init "$out/vit/model.safetensors" \
     --output "$out/pretrained" --json "$archive" > "$out/pretrained.json"
 
 title "The same from scratch"
-"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 400)" --output "$out/scratch" --json \
+"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 600)" --output "$out/scratch" --json \
     "$archive" > "$out/scratch.json"
 
 title "The test split, once for each"
@@ -56,7 +56,7 @@ cut -d, -f 2-10 "$out/embeddings.csv" | sed 's/$/,.../'
 for image in ct/abdomen_ct.nii.gz hippocampus/hippocampus_003.nii.gz spine/t2s.nii.gz blood/BloodImage_00000.jpg; do
     name=$(basename "$image" | sed 's/[.].*//')
     "$bin/pumit-reconstruct" "$out/tokenizer/model.safetensors" "$data/$image" --vit "$out/vit/model.safetensors" \
-        --max-tokens 400 --output "$out/$name.png"
+        --max-tokens 3000 --output "$out/$name.png"
 done
 
 title "What came out"
