@@ -30,19 +30,19 @@ title "Images: one set of weights reads all of them"
     "$data/pathology/CMU-1-tile_r1_c1.png" "$data/blood/BloodImage_00000.jpg" "$archive"
 
 title "Pre-training a tokenizer"
-"$bin/pumit-pretrain-tokenizer" --config "$config" --steps "$(steps 3000)" --output "$out/tokenizer" --json \
-    "$data" > "$out/tokenizer.json"
+"$bin/pumit-pretrain-tokenizer" --config "$config" --steps "$(steps 2500)" --output "$out/tokenizer" --json \
+    "$here/pretrain.txt" > "$out/tokenizer.json"
 
 title "Pre-training a transformer on its tokens"
-"$bin/pumit-pretrain-vit" --config "$config" --steps "$(steps 2000)" --tokenizer "$out/tokenizer/model.safetensors" \
-    --output "$out/vit" --json "$data" > "$out/vit.json"
+"$bin/pumit-pretrain-vit" --config "$config" --steps "$(steps 1500)" --tokenizer "$out/tokenizer/model.safetensors" \
+    --output "$out/vit" --json "$here/pretrain.txt" > "$out/vit.json"
 
 title "Fine-tuning a classifier, from the pre-trained transformer"
-"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 600)" --init "$out/vit/model.safetensors" \
+"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 500)" --init "$out/vit/model.safetensors" \
     --output "$out/pretrained" --json "$archive" > "$out/pretrained.json"
 
 title "The same from scratch"
-"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 600)" --output "$out/scratch" --json \
+"$bin/pumit-finetune-classify" --config "$config" --steps "$(steps 500)" --output "$out/scratch" --json \
     "$archive" > "$out/scratch.json"
 
 title "The test split, once for each"
@@ -53,7 +53,7 @@ done
 title "Embedding a CT scan; pictures"
 "$bin/pumit-embed" --output "$out/embeddings.csv" "$out/vit/model.safetensors" "$scan" "$data/spine/t2s.nii.gz"
 cut -d, -f 2-10 "$out/embeddings.csv" | sed 's/$/,.../'
-for image in ct/abdomen_ct.nii.gz hippocampus/hippocampus_003.nii.gz spine/t2s.nii.gz blood/BloodImage_00000.jpg; do
+for image in spine/t2s.nii.gz pathology/CMU-1-tile_r1_c1.png blood/BloodImage_00000.jpg; do
     name=$(basename "$image" | sed 's/[.].*//')
     "$bin/pumit-reconstruct" "$out/tokenizer/model.safetensors" "$data/$image" --vit "$out/vit/model.safetensors" \
         --max-tokens 3000 --output "$out/$name.png"
