@@ -106,9 +106,8 @@ check-run: $(RUNNER) $(CXX_PROGRAMS) stage
 	cat $(BUILD)/check.log; grep '^[0-9]*%: Checks:' $(BUILD)/check.log | tail -n 1; exit $$status
 
 .PHONY: check-asan
-check-asan:  ## the tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own
+check-asan:  ## the tests with address, undefined-behaviour and leak sanitizers, in a build of its own
 	@$(MAKE) --no-print-directory check BUILD=$(BUILD)-asan SANITIZE=1 CK_TIMEOUT_MULTIPLIER=10 \
-		ASAN_OPTIONS=detect_leaks=0 \
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer' \
 		CXXFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer'
 

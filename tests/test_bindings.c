@@ -20,7 +20,17 @@
 
 static char *build, *source; /* folders */
 
-/* A formatted string; a test's process is short enough to keep it. */
+/* What a test's process keeps to its end: it is short. */
+static char *kept[256];
+static int kept_count;
+
+static char *keep(char *string)
+{
+    ck_assert_int_lt(kept_count, (int)(sizeof kept / sizeof *kept));
+    return kept[kept_count++] = string;
+}
+
+/* A formatted string. */
 __attribute__((format(printf, 1, 2))) static char *text(const char *format, ...)
 {
     char *out;
@@ -28,7 +38,7 @@ __attribute__((format(printf, 1, 2))) static char *text(const char *format, ...)
     va_start(list, format);
     ck_assert_int_ge(vasprintf(&out, format, list), 0);
     va_end(list);
-    return out;
+    return keep(out);
 }
 
 /* The value of an environment variable, or what to do without. */
@@ -42,7 +52,7 @@ static char *setting(const char *name, char *fallback)
 static void find_folders(void)
 {
     char *runner = realpath("/proc/self/exe", NULL);
-    ck_assert_ptr_nonnull(runner);
+    ck_assert_ptr_nonnull(keep(runner));
     build = setting("PUMIT_BUILD", dirname(dirname(runner)));
     source = setting("PUMIT_SOURCE", dirname(text("%s", build)));
     ck_assert_msg(access(text("%s/include/pumit/pumit.h", source), R_OK) == 0,
@@ -65,10 +75,11 @@ static void use_package(void)
         ck_assert_int_eq(setenv("LD_PRELOAD", getenv("PUMIT_PRELOAD"), 1), 0);
 }
 
-/* Becomes the program, its output in the file `log`. */
+/* Becomes the program, its output in the file `log`. An interpreter's own leaks are not ours to report. */
 static void become(const char *log, const char *const *arguments)
 {
     const int file = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
     if (file < 0 || dup2(file, 1) < 0 || dup2(file, 2) < 0) _exit(126);
     execvp(arguments[0], (char *const *)arguments);
     dprintf(2, "%s: %s\n", arguments[0], strerror(errno));
