@@ -26,8 +26,6 @@ $(FUZZ_BUILD)/fuzz_%: $(FUZZ_BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(FUZZ_P
 
 -include $(FUZZ_OBJECTS:.o=.d) $(FUZZ_NAMES:%=$(FUZZ_BUILD)/tests/fuzz/fuzz_%.d)
 
-.SECONDARY: $(FUZZ_OBJECTS)
-
 .PHONY: fuzz
 fuzz:  ## feed broken files to the readers, FUZZ_SECONDS (600) each, under sanitizers
 	@$(if $(NODEPS),:,scripts/deps $(FUZZ_PACKAGES))
