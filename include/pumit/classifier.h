@@ -13,8 +13,8 @@ extern "C" {
 #endif
 
 /**
- * Puts a new head (zero weights) on a transformer. The classifier shares `vit` and keeps it alive. Keys: "classes" (required), "image_tokens" ([d,h,w]: the token grid that
- * images are resampled to; default: as for embedding),
+ * Puts a new head (zero weights) on a transformer. The classifier shares `vit` and keeps it alive. Keys:
+ * "classes" (required), "image_tokens" ([d,h,w]: the token grid that images are resampled to; default: as for embedding),
  * "seed". Parameters: "backbone.*" and "head.weight", "head.bias". @since 0.1
  */
 PUMIT_API pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,

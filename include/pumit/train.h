@@ -30,7 +30,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   recipe "classify" takes a pre-trained transformer as "init", or none to start from scratch; "freeze_backbone": true trains the head alone.
  * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
  *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
- *   "train.checkpoint_every", "train.sheet_every", "train.validate_every": "train.validate_batches", "train.balance" (0..1: how far rare
+ *   "train.checkpoint_every", "train.sheet_every", "train.validate_every", "train.validate_batches", "train.balance" (0..1: how far rare
  *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images):
  *   each has a default by recipe. "train.RECIPE.KEY" counts where "train.KEY" is not set.
  * - "data": where the images came from; kept in the model file.
