@@ -131,6 +131,7 @@ pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *clas
 {
     int32_t da;
     PUMIT__REQUIRE(out && classifier && image, "pumit_classifier_forward: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
@@ -167,14 +168,17 @@ pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classif
     int32_t da;
     PUMIT__REQUIRE(out && classifier && image && labels,
                    "pumit_classifier_loss: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
-    pumit_tensor *target = one_hot(ctx, labels, image->shape[0], classifier->classes);
     ctx->recording = true;
-    pumit_tensor *loss =
-        target ? pumit__mean(pumit__cross_entropy(logits_of(classifier, image, da), target)) : NULL;
+    /* The logits first: they check that the image has the shape that says how many labels there are. */
+    pumit_tensor *logits = logits_of(classifier, image, da);
+    pumit_tensor *target =
+        logits ? one_hot(ctx, labels, image->shape[0], classifier->classes) : NULL;
+    pumit_tensor *loss = pumit__mean(pumit__cross_entropy(logits, target));
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
 }

@@ -134,6 +134,12 @@ pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
     mask m;
     pumit_tensor *hidden = patch_part(masked_hidden(vit, x, da, visible, &m));
     if (!hidden || !target) return NULL;
+    if (target->shape[0] != hidden->shape[0] || target->shape[1] != hidden->shape[1]) {
+        pumit__fail(PUMIT_ERROR_SHAPE,
+                    "tokenizer and transformer cut this image into %lld and %lld tokens",
+                    (long long)target->shape[1], (long long)hidden->shape[1]);
+        return NULL;
+    }
     return pumit__mean(pumit__cross_entropy(head(vit, pumit__gather_rows(hidden, m.masked)),
                                             pumit__gather_rows(target, m.masked)));
 }
@@ -150,6 +156,7 @@ pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context
                                       int64_t length, double mask_ratio, uint64_t seed)
 {
     PUMIT__REQUIRE(out && context, "pumit_vit_random_visible: an argument is NULL");
+    *out = NULL;
     PUMIT__REQUIRE(n >= 1 && length >= 1 && length <= 1 << 24,
                    "a mask needs n and length from 1 on");
     PUMIT__REQUIRE(mask_ratio > 0.0 && mask_ratio <= 1.0, "mask_ratio %g is not in (0, 1]",
@@ -189,7 +196,7 @@ static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *toke
 {
     const int64_t *patch = pumit_tokenizer_patch(tokenizer);
     if (vit->codes != pumit_tokenizer_codes(tokenizer) || vit->patch[0] != patch[0] ||
-        vit->in_channels != pumit_tokenizer_channels(tokenizer))
+        vit->patch[1] != patch[1] || vit->in_channels != pumit_tokenizer_channels(tokenizer))
         return pumit__fail(PUMIT_ERROR_SHAPE,
                            "transformer (%lld codes, patch %lld, %lld channels) and tokenizer "
                            "(%lld codes, patch %lld, %lld channels) do not belong together",
@@ -205,6 +212,7 @@ pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokeni
     int32_t da;
     PUMIT__REQUIRE(out && vit && tokenizer && image && visible,
                    "pumit_vit_mim_loss: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     PUMIT__TRY(check_pair(vit, tokenizer));
     pumit_context *ctx = vit->module.ctx;

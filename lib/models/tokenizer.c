@@ -222,6 +222,7 @@ pumit_status pumit_tokenizer_encode(pumit_tensor **out, pumit_tokenizer *t, pumi
 {
     int32_t da;
     PUMIT__REQUIRE(out && t && image, "pumit_tokenizer_encode: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     const int64_t mark = pumit__scope_begin(t->module.ctx);
     const pumit__feature f = pumit__tokenizer_features(t, network_image(t, image, da), da);
@@ -254,6 +255,7 @@ pumit_status pumit_tokenizer_decode(pumit_tensor **out, pumit_tokenizer *t, pumi
 {
     int32_t da;
     PUMIT__REQUIRE(out && t && tokens, "pumit_tokenizer_decode: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     if (tokens->ndim != 5 || tokens->shape[4] != t->quantizer.codes)
         return pumit__fail(PUMIT_ERROR_SHAPE, "tokenizer: tokens %s are not (N, d, h, w, %lld)",
@@ -318,6 +320,7 @@ pumit_status pumit_tokenizer_loss(pumit_tensor **out, double *terms, pumit_token
 {
     int32_t da;
     PUMIT__REQUIRE(out && t && image, "pumit_tokenizer_loss: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = t->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);

@@ -391,6 +391,7 @@ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
 {
     int32_t da;
     PUMIT__REQUIRE(out && vit && image, "pumit_vit_forward: an argument is NULL");
+    *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     const int64_t mark = pumit__scope_begin(vit->module.ctx);
     pumit_tensor *x = pumit__vit_normalize(vit, image, da);

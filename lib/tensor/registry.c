@@ -46,6 +46,9 @@ pumit_status pumit__registry_add(const pumit_backend *backend)
                    "a backend's table is too short");
     PUMIT__REQUIRE(backend->name && backend->open && backend->close,
                    "a backend's table lacks name, open or close");
+    if (!backend->host_memory)
+        return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
+                           "backend '%s': memory of its own is not supported yet", backend->name);
     if (backend->abi_version != PUMIT_ABI_VERSION)
         return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
                            "backend '%s' was built for ABI %d, this library has %d: build it anew",

@@ -157,6 +157,7 @@ pumit_status pumit_tensor_create(pumit_tensor **out, pumit_context *ctx, pumit_d
                                  int32_t ndim, const int64_t *shape)
 {
     PUMIT__REQUIRE(out && ctx, "pumit_tensor_create: an argument is NULL");
+    *out = NULL;
     PUMIT__REQUIRE(pumit_dtype_size(dtype) > 0, "%d is no element type", dtype);
     *out = allocate(ctx, dtype, ndim, shape);
     if (!*out) return pumit__last_status();

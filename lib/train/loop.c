@@ -24,6 +24,7 @@ static pumit_status gather(double *loss, pumit__figures *terms, pumit_trainer *t
 {
     const int64_t count = t->options.accumulate;
     *loss = 0;
+    pumit_module_zero_grad(t->model); /* of a step that failed half-way */
     for (int64_t i = 0; i < count && isfinite(*loss); i++) {
         pumit_tensor *tensor;
         double value = NAN;
@@ -272,7 +273,7 @@ static pumit_status summary_json(cJSON *object, const pumit_trainer *t)
 {
     PUMIT__TRY(pumit__json_set(object, "recipe", cJSON_CreateString(t->recipe->name)));
     PUMIT__TRY(pumit__json_set(object, "output", cJSON_CreateString(t->output)));
-    if (t->step == t->options.steps)
+    if (t->step >= t->options.steps)
         PUMIT__TRY(pumit__json_set(object, "model", cJSON_CreateString(t->model_path)));
     if (t->best_step > 0) {
         char name[32];
