@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model refuses tensors of another context, whose element type its kernels would misread. */
+/* A model refuses what it would misread: tensors of another context, tokens of another grid, images of another rank. */
 #include <pumit/pumit.h>
 
 #include <check.h>
@@ -76,12 +76,44 @@ START_TEST(models_refuse_foreign_tensors)
 }
 END_TEST
 
+/* Tokens of another grid, and an image without the axis that counts the labels. */
+START_TEST(models_refuse_what_does_not_go_together)
+{
+    pumit_config *config;
+    pumit_tokenizer *tokenizer;
+    pumit_vit *vit;
+    pumit_classifier *classifier;
+    pumit_tensor *out = NULL, *flat;
+    const int64_t shape[4] = {64, 32, 32, 3}, label = 1;
+    CHECK_OK(pumit_config_parse(
+        &config,
+        "{\"channels\": [8, 8], \"start_stride\": 4, \"code_dim\": 16, \"codes\": 12, \"dim\": 24, "
+        "\"heads\": 2, \"depth\": 1, \"hidden\": 24, \"patch\": [8, 16, 16], \"classes\": 2}"));
+    CHECK_OK(pumit_tokenizer_create(&tokenizer, own, config));
+    CHECK_OK(pumit_vit_create(&vit, own, config));
+    CHECK_OK(pumit_classifier_create(&classifier, vit, config));
+    CHECK_OK(pumit_tensor_create(&flat, own, PUMIT_F32, 4, shape));
+    ck_assert_int_eq(pumit_vit_mim_loss(&out, vit, tokenizer, image, spacing, visible),
+                     PUMIT_ERROR_SHAPE);
+    ck_assert_ptr_null(out);
+    ck_assert_int_eq(pumit_classifier_loss(&out, classifier, flat, spacing, &label),
+                     PUMIT_ERROR_SHAPE);
+    ck_assert_ptr_null(out);
+    pumit_tensor_release(flat);
+    pumit_classifier_release(classifier);
+    pumit_vit_release(vit);
+    pumit_tokenizer_release(tokenizer);
+    pumit_config_release(config);
+}
+END_TEST
+
 Suite *suite_contexts(void)
 {
     Suite *suite = suite_create("contexts");
     TCase *tcase = tcase_create("contexts");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, models_refuse_foreign_tensors);
+    tcase_add_test(tcase, models_refuse_what_does_not_go_together);
     suite_add_tcase(suite, tcase);
     return suite;
 }
