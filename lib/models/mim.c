@@ -88,6 +88,8 @@ static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *
     return pumit__vit_final_norm(vit, t);
 }
 
+/* Hidden states with all patches hidden but `visible`: blocks in "mask_layers" see mask tokens in the others' places, the
+ * other blocks see the visible tokens only. Fills `m`. */
 static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
                                    pumit_tensor *visible, mask *m)
 {
@@ -107,13 +109,6 @@ static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
         pumit__vit_with_class(vit, pumit__expand(vit->mask_token, 3, tokens->shape));
     pumit_tensor *t = pumit__scatter_rows(blank, m->shown, pumit__gather_rows(full, m->shown));
     return masked_blocks(vit, t, m, angles);
-}
-
-pumit_tensor *pumit__vit_masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
-                                       pumit_tensor *visible)
-{
-    mask m;
-    return masked_hidden(vit, x, da, visible, &m);
 }
 
 /* Logits over the codes of tokens (N, M, dim). */
@@ -240,7 +235,8 @@ pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     pumit_tensor *x = pumit__vit_normalize(vit, image, da);
-    pumit_tensor *hidden = x ? pumit__vit_masked_hidden(vit, x, da, visible) : NULL;
+    mask m;
+    pumit_tensor *hidden = x ? masked_hidden(vit, x, da, visible, &m) : NULL;
     pumit_tensor *p = pumit__softmax(head(vit, patch_part(hidden)));
     if (p && pumit_vit_grid(grid, vit, x->shape + 1, spacing) == PUMIT_OK) {
         const int64_t shape[5] = {p->shape[0], grid[0], grid[1], grid[2], vit->codes};

@@ -145,11 +145,6 @@ const int64_t *pumit_tokenizer_patch(const pumit_tokenizer *t)
     return t->patch;
 }
 
-int32_t pumit__tokenizer_halvings(const pumit_tokenizer *t)
-{
-    return t->halvings;
-}
-
 pumit_status pumit_tokenizer_set_step(pumit_tokenizer *t, int64_t step, int64_t max_steps)
 {
     PUMIT__REQUIRE(t, "pumit_tokenizer_set_step: tokenizer is NULL");

@@ -25,7 +25,4 @@ pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tensor **image, pumit_t
                                     pumit_tensor *x, int32_t da, double quant_weight,
                                     double entropy_weight);
 
-/* In-plane halvings of its encoder: 4 for patches of 16. */
-int32_t pumit__tokenizer_halvings(const pumit_tokenizer *tokenizer);
-
 #endif

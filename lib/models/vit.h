@@ -17,11 +17,6 @@ pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da);
 pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit *vit,
                                pumit_tensor *x, int32_t da, const int64_t *blocks, int32_t count);
 
-/* As pumit__vit_hidden(), with all patches hidden but `visible` (N, K): blocks in the configuration's "mask_layers" see mask
- * tokens in the others' places, the other blocks see the visible tokens only. */
-pumit_tensor *pumit__vit_masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
-                                       pumit_tensor *visible);
-
 /* Masked-modelling loss against target probabilities (N, L, codes): a scalar. */
 pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
                                   pumit_tensor *visible, pumit_tensor *target);

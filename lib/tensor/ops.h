@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Differentiable operations on tensors. Each checks shapes, allocates, calls one kernel (or is made of others), and records itself.
- * Results belong to the innermost scope (tensor.h). A NULL operand gives NULL. Every one is in oplist.inc.
+ * Results belong to the innermost scope (tensor.h). A NULL operand gives NULL. Those that record themselves are in oplist.inc.
  */
 #ifndef PUMIT_LIB_TENSOR_OPS_H
 #define PUMIT_LIB_TENSOR_OPS_H

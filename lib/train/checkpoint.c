@@ -278,9 +278,22 @@ static pumit_status make_best(pumit_trainer *t)
     return PUMIT_OK;
 }
 
+/* All of the copies or none: others take a t->best that is there for whole. */
+static void drop_best(pumit_trainer *t)
+{
+    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
+        pumit_tensor_release(t->best[i]);
+    free(t->best);
+    t->best = NULL;
+}
+
 pumit_status pumit__best_keep(pumit_trainer *t)
 {
-    if (!t->best) PUMIT__TRY(make_best(t));
+    const pumit_status made = t->best ? PUMIT_OK : make_best(t);
+    if (made != PUMIT_OK) {
+        drop_best(t);
+        return made;
+    }
     for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++)
         PUMIT__TRY(copy_tensor(t->best[i], pumit_module_parameter(t->model, i)));
     return PUMIT_OK;

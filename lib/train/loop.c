@@ -116,9 +116,10 @@ pumit_status pumit__validate(pumit_trainer *t)
     if (!t->recipe->best || !t->has_validation) return PUMIT_OK;
     const double value = pumit__figures_get(&figures, t->recipe->best);
     if (!isfinite(value) || (t->best_step > 0 && value < t->best_value)) return PUMIT_OK;
+    PUMIT__TRY(pumit__best_keep(t));
     t->best_value = value;
     t->best_step = t->step;
-    return pumit__best_keep(t);
+    return PUMIT_OK;
 }
 
 static bool due(const pumit_trainer *t, int64_t every)
