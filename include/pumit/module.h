@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/** "tokenizer.simple", "tokenizer.vqvae", "vit", "classifier", "discriminator", "lpips" or "sac_conv". Static. @since 0.1 */
+/** "tokenizer.simple", "tokenizer.vqvae", "vit", "classifier", "discriminator", "lpips", "segmenter" or "sac_conv". Static. @since 0.1 */
 PUMIT_API const char *pumit_module_kind(const pumit_module *module);
 
 /** The configuration, as a config of its own. @since 0.1 */
