@@ -15,16 +15,6 @@ static pumit_status build_filters(pumit__filter filters[3], const pumit_volume *
     return PUMIT_OK;
 }
 
-/* The source voxels that the filters reach: (d, h, w, channels). */
-static void gather(float *dst, const pumit_volume *volume, const pumit__window *window,
-                   const pumit__filter f[3], int64_t channels)
-{
-    const int64_t width = f[2].high - f[2].low;
-    for (int64_t d = f[0].low; d < f[0].high; d++)
-        for (int64_t h = f[1].low; h < f[1].high; h++, dst += width * channels)
-            pumit__window_row(dst, volume, window, d, h, f[2].low, width, channels);
-}
-
 /* W, then H, then D, from one buffer to another. */
 static pumit_status resample(float *dst, const pumit_volume *volume, const pumit__window *window,
                              const pumit__filter f[3], int64_t channels)
@@ -35,9 +25,12 @@ static pumit_status resample(float *dst, const pumit_volume *volume, const pumit
     float *source = malloc((size_t)(rows * width) * sizeof *source);
     float *wide = malloc((size_t)(rows * f[2].count) * sizeof *wide);
     float *flat = malloc((size_t)(depth * f[1].count * plane) * sizeof *flat);
-    const bool enough = source && wide && flat;
-    if (enough) {
-        gather(source, volume, window, f, channels);
+    const int64_t low[3] = {f[0].low, f[1].low, f[2].low},
+                  high[3] = {f[0].high, f[1].high, f[2].high};
+    pumit_status status =
+        source && wide && flat ? PUMIT_OK : pumit__fail_memory(rows * width * 4, "a crop");
+    if (status == PUMIT_OK) status = pumit__volume_box(source, volume, window, low, high, channels);
+    if (status == PUMIT_OK) {
         pumit__filter_apply(wide, source, &f[2], depth * height, channels);
         pumit__filter_apply(flat, wide, &f[1], depth, plane);
         pumit__filter_apply(dst, flat, &f[0], 1, f[1].count * plane);
@@ -45,7 +38,7 @@ static pumit_status resample(float *dst, const pumit_volume *volume, const pumit
     free(source);
     free(wide);
     free(flat);
-    return enough ? PUMIT_OK : pumit__fail_memory(rows * width * 4, "a crop");
+    return status;
 }
 
 static void change_intensities(float *values, int64_t count, const pumit__crop *crop)

@@ -28,7 +28,7 @@ pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, c
         pumit_volume_release(volume);
         return pumit__fail_memory((int64_t)sizeof *dataset->items, "a list of images");
     }
-    dataset->items[dataset->count++] = (pumit__dataset_item){volume, copy, label};
+    dataset->items[dataset->count++] = (pumit__dataset_item){volume, copy, label, 1};
     dataset->bytes += bytes;
     return PUMIT_OK;
 }

@@ -11,6 +11,7 @@ typedef struct {
     pumit_volume *volume;
     char *name;
     int64_t label; /* -1: none */
+    double weight; /* how often the sampler draws it beside others; 1 unless told */
 } pumit__dataset_item;
 
 struct pumit_dataset {

@@ -74,6 +74,10 @@ pumit_status pumit__check_channels(const pumit_volume *volume, int64_t channels)
 void pumit__window_row(float *dst, const pumit_volume *volume, const pumit__window *window,
                        int64_t d, int64_t h, int64_t w, int64_t count, int64_t channels);
 
+/* Voxels low <= i < high (D, H, W) of a volume, normalised, as (..., channels). */
+pumit_status pumit__volume_box(float *dst, const pumit_volume *volume, const pumit__window *window,
+                               const int64_t low[3], const int64_t high[3], int64_t channels);
+
 /* ----------------------------------------------------------------------------------------- readers */
 
 typedef enum {

@@ -40,7 +40,7 @@ static pumit_status list_tensor(list *l, const char *prefix, const char *name, p
 {
     const int64_t i = l->count++;
     pumit__safetensors_entry *const entry = &l->entries[i];
-    entry->name = l->names[i] = pumit__format("%s%s", prefix, name);
+    entry->name = l->names[i] = pumit__format("%s.%s", prefix, name);
     if (!entry->name) return pumit__fail_memory((int64_t)strlen(name), "a name");
     entry->dtype = pumit_tensor_dtype(tensor);
     entry->ndim = pumit_tensor_ndim(tensor);
@@ -55,36 +55,55 @@ static pumit_status list_tensor(list *l, const char *prefix, const char *name, p
     return pumit_tensor_read(tensor, entry->dtype, l->copies[i], entry->bytes);
 }
 
-static void list_losses(list *l, const pumit_trainer *t)
+static void list_numbers(list *l, const char *name, const double *numbers, int64_t count)
 {
     pumit__safetensors_entry *const entry = &l->entries[l->count++];
-    *entry = (pumit__safetensors_entry){.name = "losses", .dtype = PUMIT_F64, .ndim = 1};
-    entry->shape[0] = t->step;
-    entry->data = t->losses;
-    entry->bytes = t->step * (int64_t)sizeof *t->losses;
+    *entry = (pumit__safetensors_entry){.name = name, .dtype = PUMIT_F64, .ndim = 1};
+    entry->shape[0] = count;
+    entry->data = numbers;
+    entry->bytes = count * (int64_t)sizeof *numbers;
+}
+
+static pumit_status list_part(list *l, const pumit__part *part)
+{
+    for (int64_t i = 0; i < pumit_module_parameter_count(part->module); i++)
+        PUMIT__TRY(list_tensor(l, part->name, pumit_module_parameter_name(part->module, i),
+                               pumit_module_parameter(part->module, i)));
+    for (int64_t i = 0; i < pumit__optimizer_state_count(part->optimizer); i++) {
+        const char *name;
+        pumit_tensor *tensor;
+        pumit__optimizer_state(part->optimizer, i, &name, &tensor);
+        PUMIT__TRY(list_tensor(l, part->name, name, tensor));
+    }
+    return PUMIT_OK;
 }
 
 static pumit_status list_all(list *l, const pumit_trainer *t)
 {
     const int64_t parameters = pumit_module_parameter_count(t->model);
-    const int64_t moments = pumit__optimizer_state_count(t->optimizer);
-    PUMIT__TRY(list_create(l, 2 * parameters + moments + 1));
-    for (int64_t i = 0; i < parameters; i++) {
-        const char *const name = pumit_module_parameter_name(t->model, i);
-        PUMIT__TRY(list_tensor(l, "model.", name, pumit_module_parameter(t->model, i)));
-        if (t->best) PUMIT__TRY(list_tensor(l, "best.", name, t->best[i]));
-    }
-    for (int64_t i = 0; i < moments; i++) {
-        const char *name;
-        pumit_tensor *tensor;
-        pumit__optimizer_state(t->optimizer, i, &name, &tensor);
-        PUMIT__TRY(list_tensor(l, "", name, tensor));
-    }
-    list_losses(l, t);
+    int64_t entries = parameters + 2;
+    for (int32_t i = 0; i < t->part_count; i++)
+        entries += pumit_module_parameter_count(t->parts[i].module) +
+                   pumit__optimizer_state_count(t->parts[i].optimizer);
+    PUMIT__TRY(list_create(l, entries));
+    for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(list_part(l, &t->parts[i]));
+    for (int64_t i = 0; t->best && i < parameters; i++)
+        PUMIT__TRY(list_tensor(l, "best", pumit_module_parameter_name(t->model, i), t->best[i]));
+    list_numbers(l, "losses", t->losses, t->step);
+    list_numbers(l, "recipe", t->numbers, PUMIT__RECIPE_NUMBERS);
     return PUMIT_OK;
 }
 
 /* ----------------------------------------------------------------------------------------- counters */
+
+/* "PART.steps": those of its optimiser. */
+static pumit_status set_steps(cJSON *state, const pumit__part *part)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s.steps", part->name);
+    return pumit__json_set(state, key,
+                           cJSON_CreateNumber((double)pumit_optimizer_steps(part->optimizer)));
+}
 
 static pumit_status state_json(cJSON **out, const pumit_trainer *t)
 {
@@ -94,7 +113,6 @@ static pumit_status state_json(cJSON **out, const pumit_trainer *t)
     } numbers[] = {{"step", (double)t->step},
                    {"skipped", (double)t->skipped},
                    {"skipped_in_row", (double)t->skipped_in_row},
-                   {"optimizer_steps", (double)pumit_optimizer_steps(t->optimizer)},
                    {"seconds", t->seconds},
                    {"best_step", (double)t->best_step},
                    {"best_value", t->best_value}};
@@ -102,6 +120,7 @@ static pumit_status state_json(cJSON **out, const pumit_trainer *t)
     if (!*out) return pumit__fail_memory((int64_t)sizeof **out, "a checkpoint");
     for (int64_t i = 0; i < PUMIT__COUNT(numbers); i++)
         PUMIT__TRY(pumit__json_set(*out, numbers[i].name, cJSON_CreateNumber(numbers[i].value)));
+    for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(set_steps(*out, &t->parts[i]));
     if (!t->validation) return PUMIT_OK;
     cJSON *copy;
     PUMIT__TRY(pumit__json_copy(&copy, t->validation));
@@ -169,47 +188,64 @@ pumit_status pumit__checkpoint_config(pumit_config **out, const pumit__safetenso
 static pumit_status load_tensor(pumit_tensor *tensor, const pumit__safetensors *file,
                                 const char *prefix, const char *name, const char *path)
 {
-    char *full = pumit__format("%s%s", prefix, name);
+    char *full = pumit__format("%s.%s", prefix, name);
     if (!full) return pumit__fail_memory((int64_t)strlen(name), "a name");
     const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, full);
     free(full);
     if (!entry)
-        return pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: holds no '%s%s'", path, prefix, name);
+        return pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: holds no '%s.%s'", path, prefix, name);
     const int32_t ndim = pumit_tensor_ndim(tensor);
     if (entry->ndim != ndim || entry->dtype != pumit_tensor_dtype(tensor) ||
         memcmp(entry->shape, pumit_tensor_shape(tensor), (size_t)ndim * sizeof *entry->shape) != 0)
-        return pumit__fail(PUMIT_ERROR_SHAPE, "%s: '%s%s' has another shape or type than the model",
-                           path, prefix, name);
+        return pumit__fail(PUMIT_ERROR_SHAPE,
+                           "%s: '%s.%s' has another shape or type than the model", path, prefix,
+                           name);
     PUMIT__TRY(pumit_tensor_write(tensor, entry->dtype, entry->data, entry->bytes));
     pumit_tensor_touch(tensor);
     return PUMIT_OK;
 }
 
-static pumit_status load_tensors(pumit_trainer *t, const pumit__safetensors *file, const char *path)
+static pumit_status load_part(const pumit__part *part, const pumit__safetensors *file,
+                              const char *path)
 {
-    for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++) {
-        const char *const name = pumit_module_parameter_name(t->model, i);
-        PUMIT__TRY(load_tensor(pumit_module_parameter(t->model, i), file, "model.", name, path));
-        if (t->best) PUMIT__TRY(load_tensor(t->best[i], file, "best.", name, path));
-    }
-    for (int64_t i = 0; i < pumit__optimizer_state_count(t->optimizer); i++) {
+    for (int64_t i = 0; i < pumit_module_parameter_count(part->module); i++)
+        PUMIT__TRY(load_tensor(pumit_module_parameter(part->module, i), file, part->name,
+                               pumit_module_parameter_name(part->module, i), path));
+    for (int64_t i = 0; i < pumit__optimizer_state_count(part->optimizer); i++) {
         const char *name;
         pumit_tensor *tensor;
-        pumit__optimizer_state(t->optimizer, i, &name, &tensor);
-        PUMIT__TRY(load_tensor(tensor, file, "", name, path));
+        pumit__optimizer_state(part->optimizer, i, &name, &tensor);
+        PUMIT__TRY(load_tensor(tensor, file, part->name, name, path));
     }
+    return PUMIT_OK;
+}
+
+static pumit_status load_tensors(pumit_trainer *t, const pumit__safetensors *file, const char *path)
+{
+    for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(load_part(&t->parts[i], file, path));
+    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
+        PUMIT__TRY(
+            load_tensor(t->best[i], file, "best", pumit_module_parameter_name(t->model, i), path));
+    return PUMIT_OK;
+}
+
+static pumit_status load_numbers(double *dst, int64_t count, const pumit__safetensors *file,
+                                 const char *name, const char *path)
+{
+    const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, name);
+    if (!entry || entry->dtype != PUMIT_F64 || entry->ndim != 1 || entry->shape[0] != count)
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: '%s' does not match the run's step", path,
+                           name);
+    memcpy(dst, entry->data, (size_t)entry->bytes);
     return PUMIT_OK;
 }
 
 static pumit_status load_losses(pumit_trainer *t, const pumit__safetensors *file, const char *path)
 {
-    const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, "losses");
-    if (!entry || entry->dtype != PUMIT_F64 || entry->ndim != 1 || entry->shape[0] != t->step)
-        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: its losses do not match its step", path);
     if (!pumit__grow(&t->losses, &t->loss_capacity, t->step, (int64_t)sizeof *t->losses))
-        return pumit__fail_memory(entry->bytes, "losses");
-    memcpy(t->losses, entry->data, (size_t)entry->bytes);
-    return PUMIT_OK;
+        return pumit__fail_memory(t->step * (int64_t)sizeof *t->losses, "losses");
+    PUMIT__TRY(load_numbers(t->losses, t->step, file, "losses", path));
+    return load_numbers(t->numbers, PUMIT__RECIPE_NUMBERS, file, "recipe", path);
 }
 
 static pumit_status whole_number(int64_t *out, const cJSON *state, const char *key,
@@ -222,14 +258,18 @@ static pumit_status whole_number(int64_t *out, const cJSON *state, const char *k
 
 static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char *path)
 {
-    int64_t optimizer_steps;
     PUMIT__TRY(whole_number(&t->step, state, "step", path));
     t->saved_step = t->step;
     PUMIT__TRY(whole_number(&t->skipped, state, "skipped", path));
     PUMIT__TRY(whole_number(&t->skipped_in_row, state, "skipped_in_row", path));
     PUMIT__TRY(whole_number(&t->best_step, state, "best_step", path));
-    PUMIT__TRY(whole_number(&optimizer_steps, state, "optimizer_steps", path));
-    pumit__optimizer_set_steps(t->optimizer, optimizer_steps);
+    for (int32_t i = 0; i < t->part_count; i++) {
+        char key[64];
+        int64_t steps;
+        snprintf(key, sizeof key, "%s.steps", t->parts[i].name);
+        PUMIT__TRY(whole_number(&steps, state, key, path));
+        pumit__optimizer_set_steps(t->parts[i].optimizer, steps);
+    }
     const double best = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(state, "best_value"));
     const double seconds = cJSON_GetNumberValue(cJSON_GetObjectItemCaseSensitive(state, "seconds"));
     t->best_value = isfinite(best) ? best : 0;

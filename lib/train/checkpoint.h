@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A checkpoint is the whole state of a run in one safetensors file, replaced atomically: weights as they lie in memory ("model.NAME"), the
- * optimiser's moments ("exp_avg.NAME", "exp_avg_sq.NAME"), the best weights so far ("best.NAME"), the losses, and as metadata the counters
- * and the config. Data, masks and augmentation are functions of (seed, step), so nothing else is needed to go on bit for bit.
+ * A checkpoint is the whole state of a run in one safetensors file, replaced atomically: of each part its weights as they lie in memory
+ * ("PART.NAME") and its optimiser's moments ("PART.exp_avg.NAME", "PART.exp_avg_sq.NAME"), the best weights so far ("best.NAME"), the
+ * losses, the recipe's own numbers, and as metadata the counters and the config. Data, masks and augmentation are functions of (seed, step), so nothing else is needed to go on bit for bit.
  */
 #ifndef PUMIT_LIB_TRAIN_CHECKPOINT_H
 #define PUMIT_LIB_TRAIN_CHECKPOINT_H

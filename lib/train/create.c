@@ -165,7 +165,7 @@ pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int6
     return pumit__sampler_create(&t->judge_sampler, t->ctx, t->judge, &options);
 }
 
-static pumit_status make_optimizer(pumit_trainer *t)
+pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *module)
 {
     pumit_config *config;
     int32_t freeze;
@@ -175,8 +175,12 @@ static pumit_status make_optimizer(pumit_trainer *t)
     PUMIT__GO(pumit_config_set_double(config, "weight_decay", t->options.weight_decay));
     PUMIT__GO(pumit_config_set_double(config, "clip_norm", t->options.clip_norm));
     PUMIT__GO(pumit_config_set_double(config, "beta2", t->options.beta2));
-    if (freeze && t->classifier) PUMIT__GO(pumit_config_set_string(config, "frozen", "backbone."));
-    status = pumit_optimizer_create(&t->optimizer, t->model, config);
+    if (freeze && module == t->model && t->classifier)
+        PUMIT__GO(pumit_config_set_string(config, "frozen", "backbone."));
+    pumit__part *const part = &t->parts[t->part_count];
+    *part = (pumit__part){.name = name, .module = module};
+    PUMIT__GO(pumit_optimizer_create(&part->optimizer, module, config));
+    t->part_count++;
 out:
     pumit_config_release(config);
     return status;
@@ -195,7 +199,6 @@ static pumit_status set_up(pumit_trainer *t)
     PUMIT__GO(pumit__train_options_read(t));
     PUMIT__GO(t->recipe->create(t));
     PUMIT__GO(t->recipe->open(t));
-    PUMIT__GO(make_optimizer(t));
     if (file) PUMIT__GO(pumit__checkpoint_load(t, file, path));
     status = write_output(t);
 out:
@@ -239,7 +242,8 @@ void pumit_trainer_release(pumit_trainer *trainer)
     if (!trainer) return;
     if (trainer->metrics) fclose(trainer->metrics);
     release_best(trainer);
-    pumit_optimizer_release(trainer->optimizer);
+    for (int32_t i = 0; i < trainer->part_count; i++)
+        pumit_optimizer_release(trainer->parts[i].optimizer);
     pumit__sampler_release(trainer->sampler);
     pumit__sampler_release(trainer->judge_sampler);
     pumit__batches_release(trainer->batches);

@@ -19,12 +19,17 @@ static double now(void)
 
 /* ------------------------------------------------------------------------------------------ one step */
 
+static void zero_grad(const pumit_trainer *t)
+{
+    for (int32_t i = 0; i < t->part_count; i++) pumit_module_zero_grad(t->parts[i].module);
+}
+
 /* Gathers gradients of the step's micro-batches; *loss is not finite if one of them is not. */
 static pumit_status gather(double *loss, pumit__figures *terms, pumit_trainer *t)
 {
     const int64_t count = t->options.accumulate;
     *loss = 0;
-    pumit_module_zero_grad(t->model); /* of a step that failed half-way */
+    zero_grad(t); /* of a step that failed half-way */
     for (int64_t i = 0; i < count && isfinite(*loss); i++) {
         pumit_tensor *tensor;
         double value = NAN;
@@ -45,12 +50,12 @@ static pumit_status update(bool *skipped, double *grad_norm, pumit_trainer *t, d
     *skipped = !isfinite(loss);
     *grad_norm = NAN;
     if (!*skipped) {
-        const pumit_status status =
-            pumit_optimizer_step(t->optimizer, rate, (int32_t)t->options.accumulate, grad_norm);
+        const pumit_status status = pumit_optimizer_step(t->parts[0].optimizer, rate,
+                                                         (int32_t)t->options.accumulate, grad_norm);
         *skipped = status == PUMIT_ERROR_STATE && !isfinite(*grad_norm);
         if (!*skipped) PUMIT__TRY(status);
     }
-    if (*skipped) pumit_module_zero_grad(t->model);
+    if (*skipped) zero_grad(t);
     t->skipped += *skipped;
     t->skipped_in_row = *skipped ? t->skipped_in_row + 1 : 0;
     return PUMIT_OK;
@@ -76,6 +81,7 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
                                           o->warmup, fmin(o->least_rate, o->learning_rate));
     PUMIT__TRY(gather(&loss, &terms, t));
     PUMIT__TRY(update(&skipped, &grad_norm, t, rate, loss));
+    if (t->recipe->step) PUMIT__TRY(t->recipe->step(&terms, t, rate, skipped));
     PUMIT__TRY(keep_loss(t, skipped ? NAN : loss));
     const double seconds = now() - started;
     t->seconds += seconds;

@@ -60,7 +60,10 @@ static pumit_status create(pumit_trainer *t)
     }
     if (status == PUMIT_OK) status = pumit_classifier_create(&t->classifier, t->vit, config);
     pumit_config_release(config);
-    if (status == PUMIT_OK) t->model = pumit_classifier_module(t->classifier);
+    if (status == PUMIT_OK) {
+        t->model = pumit_classifier_module(t->classifier);
+        status = pumit__add_part(t, "model", t->model);
+    }
     return status;
 }
 

@@ -26,6 +26,7 @@ static pumit_status create(pumit_trainer *t)
         PUMIT__TRY(status);
     }
     t->model = pumit_tokenizer_module(t->tokenizer);
+    PUMIT__TRY(pumit__add_part(t, "model", t->model));
     return pumit__keep_section(t, "tokenizer", t->model);
 }
 

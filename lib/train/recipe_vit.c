@@ -52,6 +52,7 @@ static pumit_status create(pumit_trainer *t)
     else
         PUMIT__TRY(new_vit(t));
     t->model = pumit_vit_module(t->vit);
+    PUMIT__TRY(pumit__add_part(t, "model", t->model));
     return pumit__keep_section(t, "vit", t->model);
 }
 

@@ -38,6 +38,16 @@ typedef struct {
     int32_t augment;
 } pumit__train_options;
 
+/* A network that learns, with its optimiser: the recipe's model, and what helps it. */
+typedef struct {
+    const char *name;     /* "model", "discriminator": leads its weights' names in a checkpoint */
+    pumit_module *module; /* borrowed from the trainer's handles */
+    pumit_optimizer *optimizer;
+} pumit__part;
+
+#define PUMIT__MOST_PARTS     2
+#define PUMIT__RECIPE_NUMBERS 4
+
 typedef struct pumit__recipe {
     const char *name;
     void (*defaults)(pumit__train_options *options);
@@ -47,6 +57,8 @@ typedef struct pumit__recipe {
     pumit_status (*open)(pumit_trainer *t);
     /* The recorded loss of draw number `draw` (counts micro-batches); adds terms scaled by 1/accumulate. */
     pumit_status (*loss)(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw);
+    /* After the model's step: moves the other parts. NULL: there are none. `skipped`: the model's step was. */
+    pumit_status (*step)(pumit__figures *figures, pumit_trainer *t, double rate, bool skipped);
     pumit_status (*validate)(pumit__figures *figures, pumit_trainer *t);
     /* Writes contact sheets, NULL: none. */
     pumit_status (*sheet)(pumit_trainer *t);
@@ -70,8 +82,9 @@ struct pumit_trainer {
     pumit_tokenizer *tokenizer;
     pumit_vit *vit;
     pumit_classifier *classifier;
-    pumit_module *model; /* the one that learns; borrowed from the above */
-    pumit_optimizer *optimizer;
+    pumit_module *model;                  /* the one that the run is for; borrowed from the above */
+    pumit__part parts[PUMIT__MOST_PARTS]; /* all that learns; parts[0] is the model */
+    int32_t part_count;
     pumit__sampler *sampler, *judge_sampler; /* crops: tokenizer, vit */
     pumit__batches *batches, *judge_batches; /* whole images: classify */
     int64_t *indices, *labels;               /* of one batch */
@@ -79,7 +92,8 @@ struct pumit_trainer {
 
     /* The state that a checkpoint holds beside weights and moments. */
     int64_t step, skipped, skipped_in_row, saved_step;
-    double *losses; /* of each step done; NaN where skipped */
+    double numbers[PUMIT__RECIPE_NUMBERS]; /* the recipe's own */
+    double *losses;                        /* of each step done; NaN where skipped */
     int64_t loss_capacity;
     double seconds;
     cJSON *validation; /* the latest figures, NULL: none yet */
@@ -100,6 +114,8 @@ pumit_status pumit__train_options_read(pumit_trainer *t);
 
 /* create.c: samplers of crops over the training images, and without augmentation over the judged ones. */
 pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3]);
+/* Another part for the recipe's create(); its optimiser is made with the run's settings. */
+pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *module);
 /* A model's section of the config; its "seed" is train.seed unless set. */
 pumit_status pumit__model_section(pumit_config **out, const pumit_trainer *t, const char *name);
 /* Puts the model's full configuration into t->config, so that a resumed run makes the same one. */
