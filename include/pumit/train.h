@@ -3,7 +3,8 @@
  * @file train.h
  * One training loop for all recipes: data, steps, schedule, log, checkpoints, resume.
  *
- * A run directory holds config.json (everything that was chosen), metrics.jsonl (one JSON object a step), sheets/NAME.png, checkpoint.safetensors (the
+ * A run directory holds config.json (everything that was chosen), metrics.jsonl (one JSON object a step), events.out.tfevents.* (the same for
+ * TensorBoard: scalars "train/NAME" and "validation/NAME", images "sheets/NAME", the text "config"), sheets/NAME.png, checkpoint.safetensors (the
  * whole state, replaced atomically), model.safetensors (the result). Resuming continues to the very same losses.
  */
 #ifndef PUMIT_TRAIN_H
@@ -31,7 +32,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
  *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
  *   "train.checkpoint_every", "train.sheet_every", "train.validate_every", "train.validate_batches", "train.balance" (0..1: how far rare
- *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images):
+ *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images),
+ *   "train.events" (false: no files for TensorBoard):
  *   each has a default by recipe. "train.RECIPE.KEY" counts where "train.KEY" is not set.
  * - "data": where the images came from; kept in the model file.
  * @since 0.1

@@ -15,9 +15,6 @@ typedef struct {
     int64_t sheet_height, sheet_width;
     float *values;  /* (tiles, height, width, channels) */
     uint8_t *bytes; /* (sheet_height, sheet_width, channels) */
-    png_structp png;
-    png_infop info;
-    char message[200];
 } sheet;
 
 static pumit_status choose_layout(sheet *s, const pumit_tensor *images, int32_t columns)
@@ -48,7 +45,7 @@ static pumit_status choose_layout(sheet *s, const pumit_tensor *images, int32_t 
     return PUMIT_OK;
 }
 
-static uint8_t level(float value)
+uint8_t pumit__pixel(float value)
 {
     return !(value > 0) ? 0 : value < 1 ? (uint8_t)lrintf(value * 255) : 255;
 }
@@ -61,7 +58,7 @@ static void paste_tile(sheet *s, int64_t tile)
     for (int64_t y = 0; y < s->height; y++) {
         const float *src = s->values + (tile * s->height + y) * run;
         uint8_t *dst = s->bytes + ((top + y) * s->sheet_width + left) * s->channels;
-        for (int64_t i = 0; i < run; i++) dst[i] = level(src[i]);
+        for (int64_t i = 0; i < run; i++) dst[i] = pumit__pixel(src[i]);
     }
 }
 
@@ -78,10 +75,17 @@ static pumit_status compose(sheet *s, const pumit_tensor *images)
     return PUMIT_OK;
 }
 
+/* libpng leaves its functions by longjmp: what it may interrupt lives here. */
+typedef struct {
+    png_structp png;
+    png_infop info;
+    char message[200];
+} encoder;
+
 static void on_error(png_structp png, png_const_charp message)
 {
-    sheet *s = png_get_error_ptr(png);
-    snprintf(s->message, sizeof s->message, "%s", message);
+    encoder *e = png_get_error_ptr(png);
+    snprintf(e->message, sizeof e->message, "%s", message);
     png_longjmp(png, 1);
 }
 
@@ -91,22 +95,36 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
-static pumit_status encode(sheet *s, FILE *file, const char *path)
+static pumit_status encode(encoder *e, FILE *file, const char *path, const uint8_t *pixels,
+                           const int64_t size[3])
 {
-    s->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, s, on_error, on_warning);
-    s->info = s->png ? png_create_info_struct(s->png) : NULL;
-    if (!s->info) return pumit__fail_memory(0, "the PNG encoder");
-    if (setjmp(png_jmpbuf(s->png)))
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, s->message);
-    png_init_io(s->png, file);
-    png_set_IHDR(s->png, s->info, (png_uint_32)s->sheet_width, (png_uint_32)s->sheet_height, 8,
-                 s->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+    e->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, on_error, on_warning);
+    e->info = e->png ? png_create_info_struct(e->png) : NULL;
+    if (!e->info) return pumit__fail_memory(0, "the PNG encoder");
+    if (setjmp(png_jmpbuf(e->png)))
+        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, e->message);
+    png_init_io(e->png, file);
+    png_set_IHDR(e->png, e->info, (png_uint_32)size[1], (png_uint_32)size[0], 8,
+                 size[2] == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_write_info(s->png, s->info);
-    for (int64_t y = 0; y < s->sheet_height; y++)
-        png_write_row(s->png, s->bytes + y * s->sheet_width * s->channels);
-    png_write_end(s->png, NULL);
+    png_write_info(e->png, e->info);
+    for (int64_t y = 0; y < size[0]; y++) png_write_row(e->png, pixels + y * size[1] * size[2]);
+    png_write_end(e->png, NULL);
     return PUMIT_OK;
+}
+
+pumit_status pumit__png_write(const char *path, const uint8_t *pixels, const int64_t size[3])
+{
+    encoder e = {0};
+    pumit__atomic_file file = {0};
+    pumit_status status;
+    PUMIT__GO(pumit__atomic_open(&file, path));
+    PUMIT__GO(encode(&e, file.file, path, pixels, size));
+    PUMIT__GO(pumit__atomic_commit(&file));
+out:
+    png_destroy_write_struct(&e.png, &e.info);
+    pumit__atomic_close(&file);
+    return status;
 }
 
 pumit_status pumit_write_png_sheet(const char *path, const pumit_tensor *images, int32_t columns)
@@ -114,16 +132,12 @@ pumit_status pumit_write_png_sheet(const char *path, const pumit_tensor *images,
     PUMIT__REQUIRE(path && images, "pumit_write_png_sheet: an argument is NULL");
     PUMIT__REQUIRE(columns >= 0, "pumit_write_png_sheet: %d columns", (int)columns);
     sheet s = {0};
-    pumit__atomic_file file = {0};
     pumit_status status;
     PUMIT__GO(choose_layout(&s, images, columns));
     PUMIT__GO(compose(&s, images));
-    PUMIT__GO(pumit__atomic_open(&file, path));
-    PUMIT__GO(encode(&s, file.file, path));
-    PUMIT__GO(pumit__atomic_commit(&file));
+    const int64_t size[] = {s.sheet_height, s.sheet_width, s.channels};
+    status = pumit__png_write(path, s.bytes, size);
 out:
-    png_destroy_write_struct(&s.png, &s.info);
-    pumit__atomic_close(&file);
     free(s.values);
     free(s.bytes);
     return status;

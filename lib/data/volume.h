@@ -78,6 +78,14 @@ void pumit__window_row(float *dst, const pumit_volume *volume, const pumit__wind
 pumit_status pumit__volume_box(float *dst, const pumit_volume *volume, const pumit__window *window,
                                const int64_t low[3], const int64_t high[3], int64_t channels);
 
+/* ---------------------------------------------------------------------------------------- pictures */
+
+/* 0..255 of an intensity in [0, 1]; what lies outside is clamped, NaN is 0. */
+uint8_t pumit__pixel(float value);
+
+/* Writes pixels of size (H, W, C), C 1 or 3, as a PNG file that appears whole or not at all. */
+pumit_status pumit__png_write(const char *path, const uint8_t *pixels, const int64_t size[3]);
+
 /* ----------------------------------------------------------------------------------------- readers */
 
 typedef enum {

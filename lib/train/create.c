@@ -94,6 +94,17 @@ static pumit_status open_output(pumit_trainer *t, pumit__safetensors **file, cha
     return merge_resumed(t, *file, *path);
 }
 
+/* The configuration stands there as a block of code. */
+static pumit_status open_events(pumit_trainer *t, const char *json)
+{
+    PUMIT__TRY(pumit__events_open(&t->events, t->output, t->step));
+    char *const markdown = pumit__format("```json\n%s\n```\n", json);
+    if (!markdown) return pumit__fail_memory((int64_t)strlen(json), "events");
+    const pumit_status status = pumit__events_text(t->events, t->step, "config", markdown);
+    free(markdown);
+    return status;
+}
+
 /* Called last, so that a run that cannot start leaves nothing behind. */
 static pumit_status write_output(pumit_trainer *t)
 {
@@ -109,7 +120,8 @@ static pumit_status write_output(pumit_trainer *t)
     PUMIT__GO(pumit__atomic_commit(&file));
     free(path);
     PUMIT__GO(pumit__run_path(&path, t, "metrics.jsonl"));
-    status = pumit__metrics_open(&t->metrics, path, t->step);
+    PUMIT__GO(pumit__metrics_open(&t->metrics, path, t->step));
+    if (t->options.events) status = open_events(t, json);
 out:
     pumit__atomic_close(&file);
     free(path);
@@ -241,6 +253,7 @@ void pumit_trainer_release(pumit_trainer *trainer)
 {
     if (!trainer) return;
     if (trainer->metrics) fclose(trainer->metrics);
+    pumit__events_close(trainer->events);
     release_best(trainer);
     for (int32_t i = 0; i < trainer->part_count; i++)
         pumit_optimizer_release(trainer->parts[i].optimizer);

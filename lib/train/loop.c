@@ -87,8 +87,7 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
     t->seconds += seconds;
     pumit__figures_add(figures, "step", (double)t->step);
     pumit__figures_add(figures, "loss", loss);
-    for (int32_t i = 0; i < terms.count; i++)
-        pumit__figures_add(figures, terms.name[i], terms.value[i]);
+    pumit__figures_append(figures, &terms);
     pumit__figures_add(figures, "grad_norm", grad_norm);
     pumit__figures_add(figures, "learning_rate", rate);
     pumit__figures_add(figures, "seconds", seconds);
@@ -177,6 +176,7 @@ static pumit_status advance(pumit_trainer *t)
     if (validated) PUMIT__TRY(pumit__validate(t));
     PUMIT__TRY(line_of(&line, &figures, t, validated));
     pumit_status status = pumit__metrics_write(t->metrics, line);
+    if (status == PUMIT_OK) status = pumit__events_figures(t->events, t->step, line);
     if (status == PUMIT_OK) status = check_skipped(t);
     if (status == PUMIT_OK && due(t, t->options.sheet_every)) status = draw_sheets(t);
     if (status == PUMIT_OK && due(t, t->options.checkpoint_every)) status = save(t);

@@ -59,23 +59,77 @@ pumit_status pumit__metrics_write(FILE *file, const char *line)
 
 /* ----------------------------------------------------------------------------------------- figures */
 
-void pumit__figures_add(pumit__figures *figures, const char *name, double value)
+/* Where the figure is, or would come. */
+static int32_t find(const pumit__figures *figures, const char *name)
 {
     int32_t i = 0;
     while (i < figures->count && strcmp(figures->name[i], name) != 0) i++;
+    return i;
+}
+
+void pumit__figures_add(pumit__figures *figures, const char *name, double value)
+{
+    const int32_t i = find(figures, name);
     if (i == PUMIT__MOST_FIGURES) return;
     if (i == figures->count) {
         figures->name[figures->count++] = name;
+        figures->length[i] = 0;
         figures->value[i] = 0;
     }
     figures->value[i] += value;
 }
 
+void pumit__figures_list(pumit__figures *figures, const char *name, const double *values,
+                         int32_t count)
+{
+    const int32_t i = find(figures, name);
+    if (i == PUMIT__MOST_FIGURES) return;
+    if (i == figures->count) {
+        if (count < 1 || count > PUMIT__MOST_LISTED - figures->listed_count) return;
+        figures->name[figures->count++] = name;
+        figures->length[i] = count;
+        figures->start[i] = figures->listed_count;
+        memset(figures->listed + figures->listed_count, 0, (size_t)count * sizeof *values);
+        figures->listed_count += count;
+    }
+    for (int32_t k = 0; k < count && k < figures->length[i]; k++)
+        figures->listed[figures->start[i] + k] += values[k];
+}
+
+void pumit__figures_append(pumit__figures *dst, const pumit__figures *src)
+{
+    for (int32_t i = 0; i < src->count; i++) {
+        if (src->length[i] > 0)
+            pumit__figures_list(dst, src->name[i], src->listed + src->start[i], src->length[i]);
+        else
+            pumit__figures_add(dst, src->name[i], src->value[i]);
+    }
+}
+
 double pumit__figures_get(const pumit__figures *figures, const char *name)
 {
-    for (int32_t i = 0; i < figures->count; i++)
-        if (strcmp(figures->name[i], name) == 0) return figures->value[i];
-    return NAN;
+    const int32_t i = find(figures, name);
+    return i < figures->count && figures->length[i] == 0 ? figures->value[i] : NAN;
+}
+
+static cJSON *number_json(double value)
+{
+    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
+}
+
+/* NULL when out of memory. */
+static cJSON *figure_json(const pumit__figures *figures, int32_t i)
+{
+    if (figures->length[i] == 0) return number_json(figures->value[i]);
+    cJSON *array = cJSON_CreateArray();
+    for (int32_t k = 0; array && k < figures->length[i]; k++) {
+        cJSON *number = number_json(figures->listed[figures->start[i] + k]);
+        if (cJSON_AddItemToArray(array, number)) continue;
+        cJSON_Delete(number);
+        cJSON_Delete(array);
+        array = NULL;
+    }
+    return array;
 }
 
 pumit_status pumit__figures_json(cJSON **out, const pumit__figures *figures)
@@ -84,9 +138,8 @@ pumit_status pumit__figures_json(cJSON **out, const pumit__figures *figures)
     cJSON *object = cJSON_CreateObject();
     if (!object) return pumit__fail_memory((int64_t)sizeof *object, "figures");
     for (int32_t i = 0; i < figures->count; i++) {
-        cJSON *number = isfinite(figures->value[i]) ? cJSON_CreateNumber(figures->value[i])
-                                                    : cJSON_CreateNull();
-        const pumit_status status = pumit__json_set(object, figures->name[i], number);
+        const pumit_status status =
+            pumit__json_set(object, figures->name[i], figure_json(figures, i));
         if (status == PUMIT_OK) continue;
         cJSON_Delete(object);
         return status;

@@ -36,6 +36,7 @@ static const struct option {
     {"entropy_weight", REAL, AT(entropy_weight), -1e6, 1e6},
     {"balance", REAL, AT(balance), 0, 1},
     {"augment", FLAG, AT(augment), 0, 1},
+    {"events", FLAG, AT(events), 0, 1},
 #undef AT
 };
 
@@ -172,7 +173,8 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .quant_weight = 1,
                                         .entropy_weight = 0.2,
                                         .balance = 0.5,
-                                        .augment = 1};
+                                        .augment = 1,
+                                        .events = 1};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
     return PUMIT_OK;

@@ -169,7 +169,7 @@ static pumit_status draw_sheet(pumit_trainer *t, pumit_tensor *image, const doub
     pumit_tensor *decoded;
     PUMIT__TRY(pumit_tokenizer_reconstruct(&decoded, t->tokenizer, image, spacing));
     pumit_tensor *const rows[] = {image, decoded};
-    const pumit_status status = pumit__sheet_write(path, t->ctx, 2, rows);
+    const pumit_status status = pumit__sheet_write(path, 2, rows);
     pumit_tensor_release(decoded);
     return status;
 }

@@ -202,7 +202,7 @@ static pumit_status draw_sheet(pumit_trainer *t, pumit_tensor *image, const doub
     PUMIT__GO(
         mask_images(&made[MASKED], t, image, pumit_tensor_shape(made[SEEN]) + 1, made[VISIBLE]));
     pumit_tensor *const rows[] = {image, made[DECODED], made[MASKED], made[FILLED]};
-    status = pumit__sheet_write(path, t->ctx, 4, rows);
+    status = pumit__sheet_write(path, 4, rows);
 out:
     for (int32_t i = 0; i < COUNT; i++) pumit_tensor_release(made[i]);
     return status;

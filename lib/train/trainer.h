@@ -6,25 +6,36 @@
 #include "lib/base/config.h"
 #include "lib/data/sampler.h"
 #include "lib/train/batches.h"
+#include "lib/train/events.h"
 
 #include <pumit/train.h>
 
 #include <stdatomic.h>
 
 /* Named numbers of a step or a validation, in the order in which they came. Names are string literals. */
-#define PUMIT__MOST_FIGURES 16
+#define PUMIT__MOST_FIGURES 48
+#define PUMIT__MOST_LISTED  64 /* numbers in all lists together */
 typedef struct {
     int32_t count;
     const char *name[PUMIT__MOST_FIGURES];
     double value[PUMIT__MOST_FIGURES];
+    int32_t length[PUMIT__MOST_FIGURES]; /* of a list; 0: a single number */
+    int32_t start[PUMIT__MOST_FIGURES];  /* of a list, in `listed` */
+    int32_t listed_count;
+    double listed[PUMIT__MOST_LISTED];
 } pumit__figures;
 
 /* Adds to the figure of that name, which starts at 0. */
 void pumit__figures_add(pumit__figures *figures, const char *name, double value);
+/* Adds to the list of that name, number by number; it starts at 0 and keeps its first length. What has no room is left out. */
+void pumit__figures_list(pumit__figures *figures, const char *name, const double *values,
+                         int32_t count);
+/* Adds all figures of `src`. */
+void pumit__figures_append(pumit__figures *dst, const pumit__figures *src);
 /* The figure of that name, NaN if there is none. */
 double pumit__figures_get(const pumit__figures *figures, const char *name);
 
-/* As a JSON object; what is not finite becomes null. Release with cJSON_Delete(). */
+/* As a JSON object; lists become arrays, what is not finite null. Release with cJSON_Delete(). */
 pumit_status pumit__figures_json(cJSON **out, const pumit__figures *figures);
 
 /* What "train.*" says; each key stands in options.c with its default by recipe. */
@@ -35,7 +46,7 @@ typedef struct {
     int64_t tokens[3], image_tokens[3];
     double learning_rate, least_rate, weight_decay, clip_norm, beta2;
     double mask_ratio, quant_weight, entropy_weight, balance;
-    int32_t augment;
+    int32_t augment, events;
 } pumit__train_options;
 
 /* A network that learns, with its optimiser: the recipe's model, and what helps it. */
@@ -89,6 +100,7 @@ struct pumit_trainer {
     pumit__batches *batches, *judge_batches; /* whole images: classify */
     int64_t *indices, *labels;               /* of one batch */
     FILE *metrics;
+    pumit__events *events; /* NULL: none are kept */
 
     /* The state that a checkpoint holds beside weights and moments. */
     int64_t step, skipped, skipped_in_row, saved_step;
@@ -129,9 +141,8 @@ pumit_status pumit__run_path(char **out, const pumit_trainer *t, const char *nam
 pumit_status pumit__sheet_each(pumit_trainer *t,
                                pumit_status (*draw)(pumit_trainer *t, pumit_tensor *image,
                                                     const double spacing[3], const char *path));
-/* Writes rows of pictures, one an image of the batch, of a volume its middle slice. row[i]: (N, D, H, W, C), all of one shape. */
-pumit_status pumit__sheet_write(const char *path, pumit_context *ctx, int32_t rows,
-                                pumit_tensor *const *row);
+/* Writes rows of pictures: of volumes evenly spaced slices, image by image, else the images. row[i]: (N, D, H, W, C), all of one shape. */
+pumit_status pumit__sheet_write(const char *path, int32_t rows, pumit_tensor *const *row);
 
 /* loop.c: validates and puts the figures into t->validation. */
 pumit_status pumit__validate(pumit_trainer *t);
