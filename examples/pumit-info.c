@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a file is: the geometry of an image, the inside of a model or of an archive; the devices of this machine. */
+/* What a file is: the geometry of an image, the inside of a model or of an archive; how a run goes; the devices of this machine. */
 #include "examples/common/convert.h"
 #include "examples/common/describe.h"
+#include "examples/common/plot.h"
 
 #include <errno.h>
 #include <math.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 
 static const cli_option OPTIONS[] = {
+    {"plot", 0, 's', "FILE.svg", NULL, "draw the curves of the runs given"},
     {"devices", 0, 'b', NULL, NULL, "list what can be computed on"},
     {"convert", 0, 's', "MODEL", NULL, "write the weights of a checkpoint FILE as a model file"},
     {"prefix", 0, 's', "TEXT", "convert.prefix", "what the names to convert begin with, and lose"},
@@ -177,6 +179,35 @@ static pumit_status describe_model(cJSON *list, const char *path)
     return PUMIT_OK;
 }
 
+/* ---------------------------------------------------------------------------------------------- runs */
+
+static int describe_run(cJSON *list, const cli *c, const char *path)
+{
+    run_log log;
+    const int result = run_read(&log, c, path);
+    if (result == CLI_DONE) cJSON_AddItemToArray(list, run_summary(&log));
+    run_free(&log);
+    return result;
+}
+
+/* All runs given into one drawing. */
+static int plot_runs(cli *c, const char *path)
+{
+    for (int i = 0; i < c->path_count; i++)
+        if (!run_is(c->paths[i]))
+            return cli_fail_with(c, "%s: is no run directory: it holds no metrics.jsonl",
+                                 c->paths[i]);
+    run_log *runs = calloc((size_t)c->path_count, sizeof *runs);
+    if (!runs) return cli_fail_with(c, "out of memory");
+    int result = CLI_DONE;
+    for (int i = 0; i < c->path_count && result == CLI_DONE; i++)
+        result = run_read(&runs[i], c, c->paths[i]);
+    if (result == CLI_DONE) result = plot_write(c, path, runs, c->path_count);
+    for (int i = 0; i < c->path_count; i++) run_free(&runs[i]);
+    free(runs);
+    return result;
+}
+
 /* ------------------------------------------------------------------------------------------ dispatch */
 
 enum kind { IMAGE, IMAGES, ARCHIVE, MODEL };
@@ -200,19 +231,26 @@ static enum kind kind_of(const char *path)
     return list ? IMAGES : IMAGE;
 }
 
-static pumit_status describe(cJSON *list, cli *c, const char *path)
+static int describe(cJSON *list, cli *c, const char *path)
 {
+    pumit_status status;
+    if (run_is(path)) return describe_run(list, c, path);
     switch (kind_of(path)) {
     case IMAGES:
-        return describe_images(list, c, path);
+        status = describe_images(list, c, path);
+        break;
     case ARCHIVE:
-        return describe_archive(list, c, path);
+        status = describe_archive(list, c, path);
+        break;
     case MODEL:
-        return describe_model(list, path);
+        status = describe_model(list, path);
+        break;
     case IMAGE:
     default:
-        return describe_file(list, c, path);
+        status = describe_file(list, c, path);
+        break;
     }
+    return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
 }
 
 /* -------------------------------------------------------------------------------------------- output */
@@ -289,6 +327,24 @@ static void print_model(const cJSON *item)
     }
 }
 
+static void print_run(const cJSON *item)
+{
+    static const char *const PARTS[] = {"recent", "validation"};
+    const cJSON *const recipe = cJSON_GetObjectItemCaseSensitive(item, "recipe");
+    printf("%s: run%s%s, step %.0f of %.0f, %.0f skipped\n",
+           cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring, recipe ? " of recipe " : "",
+           cJSON_IsString(recipe) ? recipe->valuestring : "", number(item, "step"),
+           number(item, "of_steps"), number(item, "skipped"));
+    for (int i = 0; i < 2; i++) {
+        const cJSON *part = cJSON_GetObjectItemCaseSensitive(item, PARTS[i]);
+        if (!part || !part->child) continue;
+        printf("  %-10s", PARTS[i]);
+        for (part = part->child; part; part = part->next)
+            printf("  %s %.4g", part->string, part->valuedouble);
+        putchar('\n');
+    }
+}
+
 static int name_width(const cJSON *list)
 {
     size_t width = 24;
@@ -321,6 +377,7 @@ static void print_text(const cJSON *list)
         const char *const kind = cJSON_GetObjectItemCaseSensitive(item, "kind")->valuestring;
         if (strcmp(kind, "archive") == 0) print_archive(item);
         if (strcmp(kind, "model") == 0) print_model(item);
+        if (strcmp(kind, "run") == 0) print_run(item);
         if (strcmp(kind, "image") != 0) continue;
         item = print_alike(item, width, !headed);
         headed = true;
@@ -358,12 +415,13 @@ static int body(cli *c)
 {
     if (cli_given(c, "devices")) return list_devices(c);
     if (c->path_count == 0) return cli_wrong_usage(c, "a file is missing");
+    if (cli_value(c, "plot") && plot_runs(c, cli_value(c, "plot")) != CLI_DONE) return CLI_FAILED;
     if (cli_value(c, "convert")) return convert_checkpoint(c, c->paths[0], cli_value(c, "convert"));
     if (cli_open_context(c) != PUMIT_OK) return cli_fail(c);
     cJSON *list = cJSON_CreateArray();
     int result = CLI_DONE;
     for (int i = 0; i < c->path_count; i++) {
-        if (describe(list, c, c->paths[i]) != PUMIT_OK) result = cli_fail(c);
+        if (describe(list, c, c->paths[i]) != CLI_DONE) result = CLI_FAILED;
     }
     if (result == CLI_DONE) cli_tell_warnings(c);
     if (c->json && list->child) {
@@ -377,11 +435,14 @@ static int body(cli *c)
 
 int main(int argc, char **argv)
 {
-    cli c = {.program = "pumit-info",
-             .synopsis = "[OPTION]... FILE|FOLDER...",
-             .summary = "Tells what a file is: shape, spacing, degree of anisotropy (DA) and "
-                        "tokens of an image; "
-                        "kind,\nconfiguration and origin of a model; the splits of an archive.",
-             .options = OPTIONS};
+    cli c = {
+        .program = "pumit-info",
+        .synopsis = "[OPTION]... FILE|FOLDER|RUN...",
+        .summary =
+            "Tells what a file is: shape, spacing, degree of anisotropy (DA) and "
+            "tokens of an image; "
+            "kind,\nconfiguration and origin of a model; the splits of an archive; how a run of "
+            "training goes.",
+        .options = OPTIONS};
     return cli_main(&c, argc, argv, body);
 }

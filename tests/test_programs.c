@@ -401,6 +401,40 @@ START_TEST(one_run_through_all)
 }
 END_TEST
 
+/* Metrics written by hand: a lost value, a list, a validation, and a last line that a full disk cut short. */
+START_TEST(runs_are_described_and_drawn)
+{
+    static const char METRICS[] =
+        "{\"step\":1,\"loss\":4,\"norms\":[1,2]}\n{\"step\":2,\"loss\":null,\"skipped\":1}\n"
+        "{\"step\":3,\"loss\":2,\"validation\":{\"psnr\":21.5}}\n{\"step\":4,\"lo";
+    char run_path[512], drawing[512];
+    size_t bytes;
+    files_folder("done");
+    files_write("done/metrics.jsonl", METRICS, strlen(METRICS));
+    files_write("done/config.json", "{\"recipe\":\"vit\",\"train\":{\"steps\":9}}", 36);
+    snprintf(run_path, sizeof run_path, "%s", files_path("done"));
+    snprintf(drawing, sizeof drawing, "%s", files_path("curves.svg"));
+    cJSON *list = parsed(runf("pumit-info --json --plot %s %s", drawing, run_path));
+    const cJSON *const item = list->child;
+    ck_assert_str_eq(cJSON_GetObjectItem(item, "recipe")->valuestring, "vit");
+    ck_assert_double_eq(number(item, "step"), 3);
+    ck_assert_double_eq(number(item, "of_steps"), 9);
+    ck_assert_double_eq(number(item, "skipped"), 1);
+    ck_assert_double_eq(number(cJSON_GetObjectItem(item, "recent"), "loss"), 3);
+    ck_assert_double_eq(number(cJSON_GetObjectItem(item, "validation"), "psnr"), 21.5);
+    cJSON_Delete(list);
+    char *const svg = (char *)files_read("curves.svg", &bytes);
+    ck_assert(memmem(svg, bytes, ">loss</text>", 12) && memmem(svg, bytes, ">psnr</text>", 12));
+    ck_assert(!memmem(svg, bytes, "nan", 3) && memmem(svg, bytes, "</svg>\n", 7));
+    free(svg);
+    check_line(runf("pumit-info --plot %s %s", drawing, files_path("curves.svg")), 1, "pumit-info",
+               "is no run directory");
+    check_line(runf("pumit-info --plot %s/x.svg %s", drawing, run_path), 1, "pumit-info", "x.svg");
+    files_write("done/metrics.jsonl", METRICS, 9);
+    check_line(runf("pumit-info %s", run_path), 1, "pumit-info", "holds no step");
+}
+END_TEST
+
 /* SIGTERM ends the step, saves, and is no failure; --resume needs neither data nor config again. */
 START_TEST(signals_stop_and_resume)
 {
@@ -453,6 +487,7 @@ Suite *suite_programs(void)
     tcase_add_test(tests, bad_models);
     tcase_add_test(tests, images_are_described);
     tcase_add_test(tests, one_run_through_all);
+    tcase_add_test(tests, runs_are_described_and_drawn);
     tcase_add_test(tests, signals_stop_and_resume);
     suite_add_tcase(suite, tests);
     return suite;

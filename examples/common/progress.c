@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "examples/common/progress.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #define BAR_WIDTH     24
 #define BAR_INTERVAL  0.2 /* seconds */
 #define LINE_INTERVAL 10.0
+#define SMOOTHING     20.0
 
 static double now(void)
 {
@@ -19,61 +21,98 @@ static double now(void)
 
 void progress_start(progress *p, const cli *c)
 {
-    *p = (progress){.c = c, .started = now(), .first_step = -1, .terminal = isatty(2) == 1};
+    *p = (progress){.c = c, .previous = now(), .terminal = isatty(2) == 1};
 }
 
-static int append_figures(char *text, size_t bytes, const char *metrics)
+/* Appends "  NAME VALUE" for a number, nothing for what is none. */
+static void append(char *text, size_t bytes, const char *name, const cJSON *item)
 {
-    static const struct {
-        const char *name, *format;
-    } SHOWN[] = {
-        {"loss", "  loss %.4f"}, {"psnr", "  psnr %.1f dB"}, {"images_per_s", "  %.1f images/s"}};
-    cJSON *line = cJSON_Parse(metrics);
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < sizeof SHOWN / sizeof *SHOWN; i++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(line, SHOWN[i].name);
-        if (!cJSON_IsNumber(item) || used >= bytes) continue;
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        used += (size_t)snprintf(text + used, bytes - used, SHOWN[i].format, item->valuedouble);
-#pragma GCC diagnostic pop
-    }
-    cJSON_Delete(line);
-    return (int)used;
+    const size_t used = strlen(text);
+    if (cJSON_IsNumber(item))
+        snprintf(text + used, bytes - used, "  %s %.4g", name, item->valuedouble);
 }
 
-static void print_bar(progress *p, int64_t step, int64_t max_steps, const char *text, double left)
+/* The step's figures and the smoothed rate. */
+static void describe_step(char *text, size_t bytes, const cJSON *line, double each)
+{
+    static const char *const SHOWN[] = {"loss", "psnr", "accuracy"};
+    const cJSON *const rate = cJSON_GetObjectItemCaseSensitive(line, "images_per_s");
+    const cJSON *const seconds = cJSON_GetObjectItemCaseSensitive(line, "seconds");
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof SHOWN / sizeof *SHOWN; i++)
+        append(text, bytes, SHOWN[i], cJSON_GetObjectItemCaseSensitive(line, SHOWN[i]));
+    const size_t used = strlen(text);
+    if (cJSON_IsNumber(rate) && cJSON_IsNumber(seconds) && each > 0)
+        snprintf(text + used, bytes - used, "  %.1f images/s",
+                 rate->valuedouble * seconds->valuedouble / each);
+}
+
+/* What a validation found stays on the screen. */
+static void print_validation(progress *p, int64_t step, const cJSON *line)
+{
+    char text[512] = "";
+    const cJSON *const validation = cJSON_GetObjectItemCaseSensitive(line, "validation");
+    if (!validation) return;
+    for (const cJSON *item = validation->child; item; item = item->next)
+        append(text, sizeof text, item->string, item);
+    progress_end(p);
+    cli_say(p->c, "step %lld, validation:%s", (long long)step, text);
+}
+
+static void print_bar(progress *p, int64_t step, int64_t max_steps, const char *text,
+                      const char *skipped, double left)
 {
     char bar[BAR_WIDTH + 1];
     const int full = (int)(step * BAR_WIDTH / max_steps);
     memset(bar, '#', sizeof bar);
     memset(bar + full, '.', (size_t)(BAR_WIDTH - full));
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r[%s] %lld/%lld%s  %d:%02d left\033[K", bar, (long long)step,
-            (long long)max_steps, text, (int)left / 60, (int)left % 60);
+    fprintf(stderr, "\r[%s] %lld/%lld%s%s  %d:%02d left\033[K", bar, (long long)step,
+            (long long)max_steps, text, skipped, (int)left / 60, (int)left % 60);
     fflush(stderr);
     p->open = true;
+}
+
+/* Seconds a step, smoothed over the last half minute or so. */
+static double smooth(progress *p, double time)
+{
+    const double last = time - p->previous;
+    p->previous = time;
+    p->each += (p->each > 0 ? 1 - exp(-last / SMOOTHING) : 1) * (last - p->each);
+    return p->each;
+}
+
+static void print_step(progress *p, int64_t step, int64_t max_steps, const cJSON *line)
+{
+    char text[256], skipped[48] = "";
+    const double left = p->each * (double)(max_steps - step);
+    describe_step(text, sizeof text, line, p->each);
+    if (p->skipped > 0) snprintf(skipped, sizeof skipped, "  %lld skipped", (long long)p->skipped);
+    if (p->terminal)
+        print_bar(p, step, max_steps, text, skipped, left);
+    else
+        cli_say(p->c, "step %lld/%lld%s%s  %d:%02d left", (long long)step, (long long)max_steps,
+                text, skipped, (int)left / 60, (int)left % 60);
 }
 
 int32_t progress_step(void *user, int64_t step, int64_t max_steps, const char *metrics)
 {
     progress *const p = user;
     const double time = now();
-    if (p->first_step < 0) p->first_step = step - 1;
-    const bool last = step == max_steps;
-    if (p->c->quiet || (!last && time - p->printed < (p->terminal ? BAR_INTERVAL : LINE_INTERVAL)))
-        return 0;
-    p->printed = time;
-    char text[160];
-    append_figures(text, sizeof text, metrics);
-    const double each = (time - p->started) / (double)(step - p->first_step);
-    const double left = each * (double)(max_steps - step);
-    if (p->terminal)
-        print_bar(p, step, max_steps, text, left);
-    else
-        cli_say(p->c, "step %lld/%lld%s  %d:%02d left", (long long)step, (long long)max_steps, text,
-                (int)left / 60, (int)left % 60);
+    smooth(p, time);
+    if (p->c->quiet) return 0;
+    p->skipped += strstr(metrics, "\"skipped\"") != NULL;
+    const bool judged = strstr(metrics, "\"validation\"") != NULL;
+    const bool due =
+        step == max_steps || time - p->printed >= (p->terminal ? BAR_INTERVAL : LINE_INTERVAL);
+    if (!due && !judged) return 0;
+    cJSON *const line = cJSON_Parse(metrics);
+    if (judged) print_validation(p, step, line);
+    if (due) {
+        p->printed = time;
+        print_step(p, step, max_steps, line);
+    }
+    cJSON_Delete(line);
     return 0;
 }
 

@@ -7,9 +7,10 @@
 
 typedef struct {
     const cli *c;
-    double started, printed; /* seconds */
-    int64_t first_step;      /* steps done before this process */
-    bool terminal, open;     /* open: a bar without newline stands on the terminal */
+    double previous, printed; /* seconds: of the last step, of the last output */
+    double each;              /* smoothed seconds of a step */
+    int64_t skipped;
+    bool terminal, open; /* open: a bar without newline stands on the terminal */
 } progress;
 
 void progress_start(progress *p, const cli *c);
