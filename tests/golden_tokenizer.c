@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Golden files of tokenizers, and the tokenizer inside a transformer's file. */
-#include "lib/models/tokenizer.h"
+#include "lib/models/tokenizer_loss.h"
 #include "lib/tensor/ops.h"
 #include "tests/golden.h"
 
@@ -18,17 +18,18 @@ static void compare_reconstruction(golden *g, pumit_tokenizer *t, pumit__feature
 static pumit_status compare_loss(golden *g, pumit_tokenizer *t, pumit_tensor *x, int32_t da)
 {
     char key[64];
-    double terms[PUMIT_TERM_COUNT];
+    static const pumit__tokenizer_goal goal = {.quant_weight = 1.0, .entropy_weight = 0.2};
+    pumit__tokenizer_outcome outcome;
     pumit_context_set_recording(g->ctx, 1);
-    pumit_tensor *loss = pumit__tokenizer_loss(terms, NULL, t, x, da, 1.0, 0.2);
+    pumit_tensor *loss = pumit__tokenizer_loss(&outcome, t, x, da, &goal);
     pumit_context_set_recording(g->ctx, 0);
     if (!loss) return pumit__last_status();
     const struct {
         const char *name;
         double value;
     } scalars[] = {{"loss", golden_item(loss)},
-                   {"prior_loss", terms[PUMIT_TERM_PRIOR]},
-                   {"entropy", terms[PUMIT_TERM_ENTROPY]}};
+                   {"prior_loss", outcome.term[PUMIT_TERM_PRIOR]},
+                   {"entropy", outcome.term[PUMIT_TERM_ENTROPY]}};
     for (int64_t i = 0; i < PUMIT__COUNT(scalars); i++) {
         snprintf(key, sizeof key, "out.da%d.%s", da, scalars[i].name);
         if (golden_has(g, "%s", key)) golden_compare_scalar(g, scalars[i].value, key);

@@ -131,7 +131,7 @@ static void check_codes(const bench *b, const pumit_tensor *codes, double p[TOKE
 static pumit__quantized train(bench *b)
 {
     pumit_context_set_recording(b->ctx, 1);
-    const pumit__quantized out = pumit__quantizer_train(&b->q, b->features);
+    const pumit__quantized out = pumit__quantizer_train(&b->q, b->features, NULL);
     pumit_context_set_recording(b->ctx, 0);
     ck_assert_msg(out.codes && out.prior, "%s", pumit_last_error());
     return out;
@@ -321,7 +321,7 @@ START_TEST(samples_follow_the_probabilities)
     probabilities_of(&b, p);
     for (int draw = 0; draw < draws; draw++) {
         const int64_t mark = pumit__scope_begin(b.ctx);
-        read_values(pumit__quantizer_train(&b.q, b.features).codes, got[0], TOKENS * DIM);
+        read_values(pumit__quantizer_train(&b.q, b.features, NULL).codes, got[0], TOKENS * DIM);
         pumit__scope_end(b.ctx, mark, NULL);
         for (int i = 0; i < TOKENS; i++)
             for (int v = 0; v < CODES; v++)

@@ -153,6 +153,29 @@ pumit_tensor *pumit__hinge_loss(pumit_tensor *real, pumit_tensor *fake)
                       pumit__mean(pumit__leaky_relu(pumit__affine(fake, 1.0, 1.0), 0.0)));
 }
 
+pumit_tensor *pumit__discriminator_loss(pumit_discriminator *d, pumit_tensor *real,
+                                        pumit_tensor *fake, int32_t da)
+{
+    pumit_context *ctx = d->module.ctx;
+    const bool recording = ctx->recording;
+    ctx->recording = true;
+    pumit_tensor *loss = pumit__affine(pumit__hinge_loss(pumit__discriminator_scores(d, real, da),
+                                                         pumit__discriminator_scores(d, fake, da)),
+                                       0.5, 0.0);
+    ctx->recording = recording;
+    return loss;
+}
+
+int64_t pumit__discriminator_least_side(const pumit_discriminator *d)
+{
+    return INT64_C(2) << d->halvings;
+}
+
+int64_t pumit__discriminator_channels(const pumit_discriminator *d)
+{
+    return d->in_channels;
+}
+
 pumit__gan_gate pumit__gan_gate_create(void)
 {
     return (pumit__gan_gate){.threshold = 0.025, .momentum = 0.9, .average = 0.1, .last = INFINITY};
@@ -160,7 +183,7 @@ pumit__gan_gate pumit__gan_gate_create(void)
 
 bool pumit__gan_gate_is_open(const pumit__gan_gate *gate)
 {
-    return fmax(gate->average, gate->last) <= gate->threshold;
+    return gate->average <= gate->threshold && gate->last <= gate->threshold;
 }
 
 void pumit__gan_gate_update(pumit__gan_gate *gate, double loss)
@@ -171,16 +194,20 @@ void pumit__gan_gate_update(pumit__gan_gate *gate, double loss)
 
 /* ------------------------------------------------------------------------------------- public calls */
 
-/* Scores of an image in [0, 1]; NULL with an error that says what does not fit. */
-static pumit_tensor *scores(pumit_discriminator *d, pumit_tensor *image, int32_t da)
+/* An image in [0, 1] as the network takes it; NULL with an error that says what does not fit. */
+static pumit_tensor *network_image(const pumit_discriminator *d, pumit_tensor *image)
 {
     if (image->ndim != 5 || image->shape[4] != d->in_channels || pumit_tensor_count(image) == 0) {
         pumit__fail(PUMIT_ERROR_SHAPE, "discriminator: image %s is not (N, D, H, W, %lld)",
                     pumit__shape_string(image->ndim, image->shape).text, (long long)d->in_channels);
         return NULL;
     }
-    return pumit__discriminator_scores(
-        d, pumit__affine(pumit__as_real(d->module.ctx, image), 2.0, -1.0), da);
+    return pumit__affine(pumit__as_real(d->module.ctx, image), 2.0, -1.0);
+}
+
+static pumit_tensor *scores(pumit_discriminator *d, pumit_tensor *image, int32_t da)
+{
+    return pumit__discriminator_scores(d, network_image(d, image), da);
 }
 
 pumit_status pumit_discriminator_forward(pumit_tensor **out, pumit_discriminator *d,
@@ -202,14 +229,11 @@ pumit_status pumit_discriminator_loss(pumit_tensor **out, pumit_discriminator *d
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = d->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
-    const bool recording = ctx->recording;
-    real = pumit__detach(real);
-    fake = pumit__detach(fake);
-    ctx->recording = true;
-    pumit_tensor *loss = NULL;
-    if (real && fake)
-        loss = pumit__affine(pumit__hinge_loss(scores(d, real, da), scores(d, fake, da)), 0.5, 0.0);
-    ctx->recording = recording;
+    real = network_image(d, real);
+    fake = network_image(d, fake);
+    pumit_tensor *loss =
+        real && fake ? pumit__discriminator_loss(d, pumit__detach(real), pumit__detach(fake), da)
+                     : NULL;
     return pumit__scope_return(out, ctx, mark, loss);
 }
 

@@ -11,8 +11,16 @@
 pumit_tensor *pumit__discriminator_scores(pumit_discriminator *discriminator, pumit_tensor *x,
                                           int32_t da);
 
+/* In-plane voxels of the smallest image that leaves two scores each way. */
+int64_t pumit__discriminator_least_side(const pumit_discriminator *discriminator);
+int64_t pumit__discriminator_channels(const pumit_discriminator *discriminator);
+
 /* mean max(0, 1 - real) + mean max(0, 1 + fake), of scores: a scalar. */
 pumit_tensor *pumit__hinge_loss(pumit_tensor *real, pumit_tensor *fake);
+
+/* Half of that, of the scores of images, recorded. */
+pumit_tensor *pumit__discriminator_loss(pumit_discriminator *discriminator, pumit_tensor *real,
+                                        pumit_tensor *fake, int32_t da);
 
 /*
  * The generator's term joins only while the discriminator is good: max(average, last) <= threshold, where after each of the

@@ -147,24 +147,25 @@ static pumit_tensor *gumbel_sample(pumit__quantizer *q, pumit_tensor *logits)
     return q->hard ? pumit__straight_through(largest(q, pumit__detach(soft)), soft) : soft;
 }
 
-/* sum m ln m, m the mean of all distributions: 0 less the entropy of m. */
-static pumit_tensor *prior_of(pumit_tensor *probabilities)
+/* sum m ln m, m the mean of all distributions: 0 less the entropy of m. Or <log_mean, m>. */
+static pumit_tensor *prior_of(pumit_tensor *probabilities, pumit_tensor *log_mean)
 {
     if (!probabilities) return NULL;
     const int32_t last = probabilities->ndim - 1;
     const double tokens = (double)(pumit_tensor_count(probabilities) / probabilities->shape[last]);
-    return pumit__sum(
-        pumit__xlogx(pumit__sum(probabilities, (UINT32_C(1) << last) - 1, 1.0 / tokens)), 1, 1.0);
+    pumit_tensor *mean = pumit__sum(probabilities, (UINT32_C(1) << last) - 1, 1.0 / tokens);
+    return pumit__sum(log_mean ? pumit__mul(mean, log_mean) : pumit__xlogx(mean), 1, 1.0);
 }
 
-static pumit__quantized train_distributions(pumit__quantizer *q, pumit_tensor *features)
+static pumit__quantized train_distributions(pumit__quantizer *q, pumit_tensor *features,
+                                            pumit_tensor *log_mean)
 {
     pumit_tensor *logits = pumit__quantizer_logits(q, features),
                  *probabilities = pumit__softmax(logits);
     pumit_tensor *used =
         q->mode == PUMIT__QUANTIZE_GUMBEL ? gumbel_sample(q, logits) : probabilities;
-    return (pumit__quantized){pumit__quantizer_codes_of(q, used), prior_of(probabilities),
-                              pumit__mean(pumit__entropy(logits))};
+    return (pumit__quantized){pumit__quantizer_codes_of(q, used), prior_of(probabilities, log_mean),
+                              pumit__mean(pumit__entropy(logits)), probabilities};
 }
 
 static pumit_tensor *mean_square(pumit_tensor *x)
@@ -174,15 +175,17 @@ static pumit_tensor *mean_square(pumit_tensor *x)
 
 static pumit__quantized train_nearest(pumit__quantizer *q, pumit_tensor *features)
 {
-    pumit_tensor *chosen = pumit__quantizer_codes_of(q, nearest(q, features));
+    pumit_tensor *tokens = nearest(q, features), *chosen = pumit__quantizer_codes_of(q, tokens);
     pumit_tensor *commitment = mean_square(pumit__sub(pumit__detach(chosen), features)),
                  *codebook = mean_square(pumit__sub(chosen, pumit__detach(features)));
     return (pumit__quantized){pumit__straight_through(pumit__detach(chosen), features),
-                              pumit__add(commitment, pumit__affine(codebook, q->beta, 0.0)), NULL};
+                              pumit__add(commitment, pumit__affine(codebook, q->beta, 0.0)), NULL,
+                              tokens};
 }
 
-pumit__quantized pumit__quantizer_train(pumit__quantizer *q, pumit_tensor *features)
+pumit__quantized pumit__quantizer_train(pumit__quantizer *q, pumit_tensor *features,
+                                        pumit_tensor *log_mean)
 {
     return q->mode == PUMIT__QUANTIZE_NEAREST ? train_nearest(q, features)
-                                              : train_distributions(q, features);
+                                              : train_distributions(q, features, log_mean);
 }

@@ -42,9 +42,16 @@ typedef struct {
     pumit_tensor *
         prior; /* scalar: sum m ln m of the mean distribution m; nearest: codebook and commitment */
     pumit_tensor *entropy; /* scalar: mean entropy of the distributions; none in mode nearest */
+    pumit_tensor *tokens;  /* probabilities, whatever was sampled; nearest: one code a token */
 } pumit__quantized;
 
-pumit__quantized pumit__quantizer_train(pumit__quantizer *q, pumit_tensor *features);
+/*
+ * `log_mean` (codes): NULL, or if these features are part i of a larger batch whose mean token is m, w ln m with part i's weight w. Then
+ * prior = <w ln m, m_i>, m_i the mean of these tokens: over the parts, with sum w_i m_i = m, value and gradient add up to those of
+ * sum m ln m, since sum_v m_iv = 1. No use in mode nearest.
+ */
+pumit__quantized pumit__quantizer_train(pumit__quantizer *q, pumit_tensor *features,
+                                        pumit_tensor *log_mean);
 
 /* min + (max - min) (1 + cos(pi min(step / max_steps, 1))) / 2 */
 double pumit__quantizer_temperature(const pumit__quantizer *q);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The universal visual tokenizer (paper section 3.2), whatever its kind: encoder, quantiser, decoder; what the public calls
- * give; the training loss
- *   L = mean |x_rec - x| + quant_weight prior + entropy_weight entropy.
+ * give. tokenizer_loss.c trains it.
  */
 #include "lib/models/tokenizer_internal.h"
 
@@ -195,8 +194,7 @@ pumit_tensor *pumit__tokenizer_image(pumit_tokenizer *t, pumit__feature f)
 
 /* ----------------------------------------------------------------------------------- public calls */
 
-/* The image as networks take it, [-1, 1]; NULL with an error that says what does not fit. */
-static pumit_tensor *network_image(const pumit_tokenizer *t, pumit_tensor *image, int32_t da)
+pumit_tensor *pumit__tokenizer_input(const pumit_tokenizer *t, pumit_tensor *image, int32_t da)
 {
     const int64_t depth = t->patch[0] >> da > 1 ? t->patch[0] >> da : 1;
     const int64_t *s = image->shape;
@@ -220,7 +218,7 @@ pumit_status pumit_tokenizer_encode(pumit_tensor **out, pumit_tokenizer *t, pumi
     *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     const int64_t mark = pumit__scope_begin(t->module.ctx);
-    const pumit__feature f = pumit__tokenizer_features(t, network_image(t, image, da), da);
+    const pumit__feature f = pumit__tokenizer_features(t, pumit__tokenizer_input(t, image, da), da);
     return pumit__scope_return(out, t->module.ctx, mark, pumit__tokenizer_tokens(t, f.x));
 }
 
@@ -271,58 +269,4 @@ pumit_status pumit_tokenizer_reconstruct(pumit_tensor **out, pumit_tokenizer *t,
     const pumit_status status = pumit_tokenizer_decode(out, t, tokens, spacing);
     pumit_tensor_release(tokens);
     return status;
-}
-
-static double mean_square(const pumit_tensor *difference)
-{
-    const int64_t count = pumit_tensor_count(difference);
-    double sum = 0.0;
-    for (int64_t i = 0; i < count; i++) {
-        const double d = difference->dtype == PUMIT_F32
-                             ? (double)((const float *)pumit__data(difference))[i]
-                             : ((const double *)pumit__data(difference))[i];
-        sum += d * d;
-    }
-    return sum / (double)count;
-}
-
-pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tensor **image, pumit_tokenizer *t,
-                                    pumit_tensor *x, int32_t da, double quant_weight,
-                                    double entropy_weight)
-{
-    pumit__feature f = pumit__tokenizer_features(t, x, da);
-    const pumit__quantized q = pumit__quantizer_train(&t->quantizer, f.x);
-    f.x = q.codes;
-    pumit_tensor *rec = pumit__tokenizer_image(t, f), *difference = pumit__sub(rec, x);
-    pumit_tensor *l1 = pumit__mean(pumit__absolute(difference));
-    pumit_tensor *loss = pumit__add(l1, pumit__affine(q.prior, quant_weight, 0.0));
-    const bool spread = t->quantizer.mode != PUMIT__QUANTIZE_NEAREST;
-    if (spread) loss = pumit__add(loss, pumit__affine(q.entropy, entropy_weight, 0.0));
-    if (image) *image = rec;
-    if (!loss || !terms) return loss;
-    terms[PUMIT_TERM_ENTROPY] = 0.0;
-    if (pumit_tensor_item(&terms[PUMIT_TERM_L1], l1) != PUMIT_OK ||
-        pumit_tensor_item(&terms[PUMIT_TERM_PRIOR], q.prior) != PUMIT_OK ||
-        (spread && pumit_tensor_item(&terms[PUMIT_TERM_ENTROPY], q.entropy) != PUMIT_OK))
-        return NULL;
-    terms[PUMIT_TERM_MSE] = mean_square(difference) / 4.0; /* of images in [0, 1] */
-    return loss;
-}
-
-pumit_status pumit_tokenizer_loss(pumit_tensor **out, double *terms, pumit_tokenizer *t,
-                                  pumit_tensor *image, const double spacing[3], double quant_weight,
-                                  double entropy_weight)
-{
-    int32_t da;
-    PUMIT__REQUIRE(out && t && image, "pumit_tokenizer_loss: an argument is NULL");
-    *out = NULL;
-    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
-    pumit_context *ctx = t->module.ctx;
-    const int64_t mark = pumit__scope_begin(ctx);
-    pumit_tensor *x = network_image(t, image, da);
-    const bool recording = ctx->recording;
-    ctx->recording = true;
-    pumit_tensor *loss = pumit__tokenizer_loss(terms, NULL, t, x, da, quant_weight, entropy_weight);
-    ctx->recording = recording;
-    return pumit__scope_return(out, ctx, mark, loss);
 }

@@ -7,6 +7,9 @@
 
 #include <pumit/tokenizer.h>
 
+/* The image (N, D, H, W, C) in [0, 1] as networks take it; NULL with an error that says what does not fit. */
+pumit_tensor *pumit__tokenizer_input(const pumit_tokenizer *tokenizer, pumit_tensor *image,
+                                     int32_t da);
 /* The encoder: features (N, d, h, w, code_dim) of x (N, D, H, W, C). */
 pumit__feature pumit__tokenizer_features(pumit_tokenizer *tokenizer, pumit_tensor *x, int32_t da);
 /* Logits over the codebook, (N, d, h, w, codes); not in mode nearest. */
@@ -18,11 +21,5 @@ pumit_tensor *pumit__tokenizer_target(pumit_tokenizer *tokenizer, pumit_tensor *
 pumit_tensor *pumit__tokenizer_codes_of(pumit_tokenizer *tokenizer, pumit_tensor *tokens);
 /* The decoder: back to an image; f holds the codes and where they stand. */
 pumit_tensor *pumit__tokenizer_image(pumit_tokenizer *tokenizer, pumit__feature f);
-
-/* The training loss of x in [-1, 1]. `terms` receives PUMIT_TERM_*, `image` the reconstruction for further losses; each may
- * be NULL. */
-pumit_tensor *pumit__tokenizer_loss(double *terms, pumit_tensor **image, pumit_tokenizer *tokenizer,
-                                    pumit_tensor *x, int32_t da, double quant_weight,
-                                    double entropy_weight);
 
 #endif

@@ -261,6 +261,9 @@ void pumit_trainer_release(pumit_trainer *trainer)
     pumit__sampler_release(trainer->judge_sampler);
     pumit__batches_release(trainer->batches);
     pumit__batches_release(trainer->judge_batches);
+    if (trainer->recipe && trainer->recipe->destroy) trainer->recipe->destroy(trainer);
+    pumit_lpips_release(trainer->lpips);
+    pumit_discriminator_release(trainer->discriminator);
     pumit_classifier_release(trainer->classifier);
     pumit_vit_release(trainer->vit);
     pumit_tokenizer_release(trainer->tokenizer);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum kind { WHOLE, REAL, FLAG, TRIPLE };
+enum kind { WHOLE, REAL, FLAG, TRIPLE, TEXT };
 
 static const struct option {
     const char *key;
@@ -34,6 +34,13 @@ static const struct option {
     {"mask_ratio", REAL, AT(mask_ratio), 0.01, 0.99},
     {"quant_weight", REAL, AT(quant_weight), -1e6, 1e6},
     {"entropy_weight", REAL, AT(entropy_weight), -1e6, 1e6},
+    {"lpips", TEXT, AT(lpips), 0, 0},
+    {"perceptual_weight", REAL, AT(perceptual_weight), 0, 1e6},
+    {"perceptual_slices", WHOLE, AT(perceptual_slices), 1, 1e6},
+    {"gan_weight", REAL, AT(gan_weight), 0, 1e6},
+    {"gan_threshold", REAL, AT(gan_threshold), 0, 1e6},
+    {"gan_start", WHOLE, AT(gan_start), 0, 1e12},
+    {"discriminator_learning_rate", REAL, AT(discriminator_learning_rate), 0, 1e30},
     {"balance", REAL, AT(balance), 0, 1},
     {"augment", FLAG, AT(augment), 0, 1},
     {"events", FLAG, AT(events), 0, 1},
@@ -118,6 +125,8 @@ static pumit_status read_option(void *value, const struct option *option, pumit_
         break;
     case FLAG:
         return pumit_config_get_bool(value, config, key, *(const int32_t *)value);
+    case TEXT:
+        return pumit_config_get_string(value, config, key, NULL);
     case TRIPLE:
     default:
         return read_triple(value, option, config, key);
@@ -137,6 +146,8 @@ static pumit_status keep_option(const void *value, const struct option *option,
         return pumit_config_set_double(config, key, *(const double *)value);
     case FLAG:
         return pumit_config_set_bool(config, key, *(const int32_t *)value);
+    case TEXT:
+        return PUMIT_OK; /* it is the config's own */
     case TRIPLE:
     default:
         snprintf(text, sizeof text, "[%lld, %lld, %lld]", (long long)triple[0],
@@ -172,6 +183,9 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .mask_ratio = 0.55,
                                         .quant_weight = 1,
                                         .entropy_weight = 0.2,
+                                        .perceptual_weight = 1,
+                                        .perceptual_slices = 24,
+                                        .gan_threshold = 0.025,
                                         .balance = 0.5,
                                         .augment = 1,
                                         .events = 1};

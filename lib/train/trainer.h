@@ -8,6 +8,8 @@
 #include "lib/train/batches.h"
 #include "lib/train/events.h"
 
+#include <pumit/discriminator.h>
+#include <pumit/lpips.h>
 #include <pumit/train.h>
 
 #include <stdatomic.h>
@@ -46,7 +48,10 @@ typedef struct {
     int64_t tokens[3], image_tokens[3];
     double learning_rate, least_rate, weight_decay, clip_norm, beta2;
     double mask_ratio, quant_weight, entropy_weight, balance;
+    double perceptual_weight, gan_weight, gan_threshold, discriminator_learning_rate;
+    int64_t perceptual_slices, gan_start;
     int32_t augment, events;
+    const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
 
 /* A network that learns, with its optimiser: the recipe's model, and what helps it. */
@@ -73,6 +78,8 @@ typedef struct pumit__recipe {
     pumit_status (*validate)(pumit__figures *figures, pumit_trainer *t);
     /* Writes contact sheets, NULL: none. */
     pumit_status (*sheet)(pumit_trainer *t);
+    /* Frees t->own, of which create() may have made a part; NULL: there is none. */
+    void (*destroy)(pumit_trainer *t);
     const char
         *best; /* the validation figure whose highest value chooses the result; NULL: the last */
 } pumit__recipe;
@@ -93,6 +100,9 @@ struct pumit_trainer {
     pumit_tokenizer *tokenizer;
     pumit_vit *vit;
     pumit_classifier *classifier;
+    pumit_lpips *lpips;                   /* tokenizer: NULL where the perceptual term is off */
+    pumit_discriminator *discriminator;   /* tokenizer: NULL where it learns without one */
+    void *own;                            /* the recipe's own: its destroy() frees it */
     pumit_module *model;                  /* the one that the run is for; borrowed from the above */
     pumit__part parts[PUMIT__MOST_PARTS]; /* all that learns; parts[0] is the model */
     int32_t part_count;
