@@ -189,6 +189,27 @@ START_TEST(gate_of_the_generator)
     ck_assert(gate.last <= gate.threshold && !pumit__gan_gate_is_open(&gate));
     pumit__gan_gate_update(&gate, NAN);
     ck_assert(!pumit__gan_gate_is_open(&gate));
+    gate.last = 0; /* an average that is lost does not open it */
+    ck_assert(!pumit__gan_gate_is_open(&gate));
+}
+END_TEST
+
+/*
+ * As the paper has it: with losses of 0.02 the average is 0.02 + 0.08 * 0.9^n after n of them, below 0.025 from the 27th on
+ * (0.9^26 = 0.0646, 0.9^27 = 0.0581). One of 0.03 closes the gate, though the average stays below.
+ */
+START_TEST(gate_opens_late)
+{
+    pumit__gan_gate gate = pumit__gan_gate_create();
+    for (int n = 1; n <= 40; n++) {
+        pumit__gan_gate_update(&gate, 0.02);
+        CHECK_NEAR(gate.average, 0.02 + 0.08 * pow(0.9, n), 1e-15);
+        ck_assert(pumit__gan_gate_is_open(&gate) == (n >= 27));
+    }
+    pumit__gan_gate_update(&gate, 0.03);
+    ck_assert(gate.average < 0.025 && !pumit__gan_gate_is_open(&gate));
+    pumit__gan_gate_update(&gate, 0.02);
+    ck_assert(pumit__gan_gate_is_open(&gate));
 }
 END_TEST
 
@@ -202,6 +223,7 @@ Suite *suite_discriminator(void)
     tcase_add_test(tcase, saved_and_loaded);
     tcase_add_test(tcase, what_is_refused);
     tcase_add_test(tcase, gate_of_the_generator);
+    tcase_add_test(tcase, gate_opens_late);
     suite_add_tcase(suite, tcase);
     return suite;
 }
