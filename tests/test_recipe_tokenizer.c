@@ -38,6 +38,7 @@ static void setup(void)
             png_write(name, 20, 20, 8, 0, false, rows);
         }
     }
+    png_write("exact.png", 16, 16, 8, 0, false, rows); /* a crop is all of it */
     for (int i = 0; i < 24 * 24 * 12; i++) voxels[i] = (float)(i * 5 % 251) + (float)(i % 24);
     nifti_file file = nifti_plain(16, 32, 24, 24, 12);
     file.pixdim[3] = 2.5;
@@ -304,6 +305,26 @@ START_TEST(gate_and_start)
         }
         CHECK_NEAR(figure_of(line, "gate_ema"), average, 1e-12);
     }
+    cJSON_Delete(lines);
+}
+END_TEST
+
+/* What the generator's term leaves in the discriminator is no part of its own gradient: nothing moves, so all norms are alike. */
+START_TEST(gradients_of_the_generator_are_forgotten)
+{
+    run r = run_open("cpu", "exact.png", "run", NULL);
+    add_full(&r);
+    CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", 0));
+    CHECK_OK(pumit_config_set_double(r.config, "train.gan_weight", 100));
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_trainer_run(r.t));
+    run_close(&r);
+    cJSON *lines = metrics_of("run");
+    const cJSON *shut = cJSON_GetArrayItem(lines, 0), *open = cJSON_GetArrayItem(lines, 1);
+    const double norm = figure_of(shut, "grad_norm_discriminator");
+    ck_assert(figure_of(shut, "gate") == 0 && figure_of(open, "gate") == 1 && norm > 0);
+    ck_assert(figure_of(open, "grad_norm_discriminator") == norm);
+    ck_assert(figure_of(open, "grad_norm") != figure_of(shut, "grad_norm"));
     cJSON_Delete(lines);
 }
 END_TEST
@@ -776,6 +797,7 @@ Suite *suite_recipe_tokenizer(void)
     tcase_add_loop_test(tcase, one_batch_is_learnt, 0, 6);
     tcase_add_loop_test(tcase, resumes_exactly, 1, 3);
     tcase_add_test(tcase, gate_and_start);
+    tcase_add_test(tcase, gradients_of_the_generator_are_forgotten);
     tcase_add_test(tcase, broken_discriminators_are_told);
     tcase_add_loop_test(tcase, prior_of_all_tokens, 0, (int)PUMIT__COUNT(DEVICES));
     tcase_add_loop_test(tcase, divided_batches_are_whole, 0, (int)PUMIT__COUNT(DEVICES));
