@@ -5,9 +5,13 @@
 static const cli_option OPTIONS[] = {
     TRAINING_OPTIONS,
     {"init", 0, 's', "FILE", "init", "a tokenizer to start from"},
+    {"model", 0, 's', "simple|vqvae", "tokenizer.model", "which network"},
+    {"mode", 0, 's', "soft|gumbel|nearest", "tokenizer.mode", "how features become tokens"},
     {"tokens", 0, 'j', "[D,H,W]", "train.tokens", "most tokens of a crop"},
     {"quant-weight", 0, 'n', "X", "train.quant_weight", "weight of the prior term"},
     {"entropy-weight", 0, 'n', "X", "train.entropy_weight", "weight of the entropy term"},
+    {"lpips", 0, 's', "FILE", "train.lpips", "weights of the perceptual term; without: it is off"},
+    {"gan-weight", 0, 'n', "X", "train.gan_weight", "weight of the generator's term; 0: off"},
     {0}};
 
 static int body(cli *c)

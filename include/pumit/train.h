@@ -35,6 +35,12 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images),
  *   "train.events" (false: no files for TensorBoard):
  *   each has a default by recipe. "train.RECIPE.KEY" counts where "train.KEY" is not set.
+ * - Recipe "tokenizer": the loss of pumit_tokenizer_loss(), the prior's mean token being that of all micro-batches of a step, and
+ *   "train.lpips" (a file as pumit_lpips_load() takes; without it the term is off, which the context's log says), "train.perceptual_weight" (1),
+ *   "train.perceptual_slices" (24: a random choice of the slices of a batch, if it has more); "train.gan_weight" (0: no discriminator; the paper
+ *   has 3e-3). The discriminator ("discriminator.*") learns from step "train.gan_start" (0) on, after the tokenizer, at the rate
+ *   "train.discriminator_learning_rate" on the tokenizer's schedule (0: the tokenizer's own rate). The generator's term joins while
+ *   max(average, last) of the discriminator's losses is "train.gan_threshold" (0.025) at most: average is 0.1 at first, then 0.9 average + 0.1 last.
  * - "data": where the images came from; kept in the model file.
  * @since 0.1
  */
