@@ -82,7 +82,7 @@ $(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
 		-L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib'
 
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
-	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
+	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=pumit__volume_box -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
 
 BENCHES := $(BUILD)/bench/kernels $(BUILD)/bench/networks
 

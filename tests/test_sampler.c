@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Crops: which images, which grid, which voxels; the same for the same seed and step. */
-#include "lib/data/crop.h"
-#include "lib/data/filter.h"
+/* Batches of crops: which images, which grid, which places; the same for the same seed and step. */
+#include "lib/data/dataset.h"
 #include "lib/data/sampler.h"
 #include "tests/image_files.h"
 
@@ -12,6 +11,18 @@
 
 static const pumit__sampler_options plain = {
     .batch = 4, .channels = 1, .tokens = {3, 2, 2}, .patch = 8, .seed = 5};
+
+/* All that augmentation can do, often. */
+static const pumit__sampler_options changed = {.batch = 4,
+                                               .channels = 1,
+                                               .tokens = {3, 2, 2},
+                                               .patch = 8,
+                                               .seed = 5,
+                                               .augment = true,
+                                               .scale_range = {0.7, 1.6},
+                                               .scale_probability = 0.7,
+                                               .slice_scale_probability = 0.5,
+                                               .rotate_probability = 0.4};
 
 /* A float NIfTI whose voxel (i, j, k) is i + 100 j + 10000 k, so that each tells where it is from. */
 static void write_ramp(const char *name, int ni, int nj, int nk, double spacing, double thickness)
@@ -62,26 +73,6 @@ static void write_mixed_set(void)
     png_write("set/f-flat.png", 6, 6, 8, 0, false, pixels); /* DA 5, one token of one voxel */
 }
 
-START_TEST(buckets_follow_the_grids)
-{
-    static const pumit__sampler_bucket wanted[] = {
-        {0, 1, 1}, {0, 2, 2}, {2, 3, 1}, {3, 3, 1}, {5, 1, 1}};
-    write_mixed_set();
-    pumit__sampler *sampler = make_sampler(&plain);
-    pumit__sampler_bucket buckets[8];
-    ck_assert_int_eq(pumit__sampler_buckets(buckets, 8, sampler), 5);
-    for (int i = 0; i < 5; i++)
-        ck_assert_msg(buckets[i].da == wanted[i].da &&
-                          buckets[i].depth_tokens == wanted[i].depth_tokens &&
-                          buckets[i].images == wanted[i].images,
-                      "bucket %d: DA %d, %d tokens, %d images", i, buckets[i].da,
-                      (int)buckets[i].depth_tokens, (int)buckets[i].images);
-    ck_assert_int_eq(pumit__sampler_buckets(NULL, 0, sampler), 5);
-    pumit__sampler_release(sampler);
-    pumit__sampler_release(NULL);
-}
-END_TEST
-
 START_TEST(batches_have_one_bucket_each)
 {
     /* By image: voxels of depth, degree of anisotropy. */
@@ -120,8 +111,7 @@ END_TEST
 START_TEST(a_step_is_a_pure_function)
 {
     write_mixed_set();
-    pumit__sampler_options options = plain;
-    options.augment = true;
+    pumit__sampler_options options = changed;
     pumit__sampler *first = make_sampler(&options), *second = make_sampler(&options);
     options.seed = 6;
     pumit__sampler *other = make_sampler(&options);
@@ -283,12 +273,16 @@ START_TEST(bad_options_are_refused)
     write_ramp("set/a.nii", 4, 4, 4, 1, 1);
     pumit_dataset *dataset = open_set();
     pumit__sampler *sampler;
-    for (int i = 0; i < 4; i++) {
-        pumit__sampler_options options = plain;
+    for (int i = 0; i < 8; i++) {
+        pumit__sampler_options options = changed;
         if (i == 0) options.batch = 0;
         if (i == 1) options.channels = 0;
         if (i == 2) options.patch = 0;
         if (i == 3) options.tokens[2] = 0;
+        if (i == 4) options.balance = 1.5;
+        if (i == 5) options.rotate_probability = NAN;
+        if (i == 6) options.scale_range[0] = 2;
+        if (i == 7) options.tokens[0] = options.patch = INT64_C(1) << 30;
         ck_assert_int_eq(pumit__sampler_create(&sampler, files_context, dataset, &options),
                          PUMIT_ERROR_INVALID_ARGUMENT);
         ck_assert_ptr_null(sampler);
@@ -297,72 +291,86 @@ START_TEST(bad_options_are_refused)
 }
 END_TEST
 
-/* ---------------------------------------------------------------------------------------- resampling */
-
-static void apply(float *dst, const float *src, int64_t length, int64_t count, double start,
-                  double step, bool flip)
+/* Weights 0, 1, 2, .. 5 of one bucket: chi square with four degrees of freedom, below its 99.9th percentile. */
+START_TEST(draws_follow_the_weights)
 {
-    pumit__filter filter;
-    CHECK_OK(pumit__filter_build(&filter, length, count, start, step, flip));
-    for (int64_t i = 0; i < count; i++) {
-        double sum = 0;
-        for (int64_t t = 0; t < filter.taps; t++) sum += filter.weight[i * filter.taps + t];
-        ck_assert_double_eq_tol(sum, 1, 1e-6);
+    const uint8_t pixels[256] = {0};
+    int counts[6] = {0};
+    files_folder("set");
+    for (int i = 0; i < 6; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "set/%d.png", i);
+        png_write(name, 16, 16, 8, 0, false, pixels);
     }
-    ck_assert(filter.low >= 0 && filter.high <= length);
-    pumit__filter_apply(dst, src + filter.low, &filter, 1, 1);
-    pumit__filter_free(&filter);
-}
-
-START_TEST(filters_interpolate_and_average)
-{
-    const float ramp[8] = {0, 1, 2, 3, 4, 5, 6, 7}, stripes[8] = {0, 1, 0, 1, 0, 1, 0, 1};
-    float dst[16];
-    apply(dst, ramp, 8, 4, 2, 1, false);
-    for (int i = 0; i < 4; i++) ck_assert_float_eq(dst[i], (float)(2 + i));
-    apply(dst, ramp, 8, 4, 2, 1, true);
-    for (int i = 0; i < 4; i++) ck_assert_float_eq(dst[i], (float)(5 - i));
-    apply(dst, ramp, 8, 16, 0, 0.5, false); /* (i + 1/2) / 2 - 1/2, held at the edges */
-    for (int i = 0; i < 16; i++)
-        ck_assert_float_eq_tol(dst[i], fmin(fmax(i * 0.5 - 0.25, 0), 7), 1e-6);
-    apply(dst, stripes, 8, 4, 0, 2, false); /* too fine to be kept: gray, not stripes */
-    for (int i = 1; i < 3; i++) ck_assert_float_eq_tol(dst[i], 0.5, 0.01);
-    apply(dst, stripes, 8, 2, 0, 3, false); /* voxel 4, of 0, with its neighbours of 1 */
-    ck_assert_float_eq_tol(dst[1], 4.0 / 9, 1e-6);
-    apply(dst, ramp, 1, 3, 0, 1.0 / 3, false);
-    for (int i = 0; i < 3; i++) ck_assert_float_eq(dst[i], 0);
+    pumit__sampler *sampler;
+    pumit_dataset *dataset = open_set();
+    for (int i = 0; i < 6; i++) dataset->items[i].weight = i;
+    pumit__sampler_options options = changed;
+    options.batch = 1;
+    options.balance = 0.5;
+    CHECK_OK(pumit__sampler_create(&sampler, files_context, dataset, &options));
+    for (int64_t step = 0; step < 3000; step++) {
+        pumit_tensor *batch;
+        double spacing[3];
+        int64_t image;
+        CHECK_OK(pumit__sampler_batch(&batch, spacing, &image, sampler, step));
+        counts[image]++;
+        pumit_tensor_release(batch);
+    }
+    double distance = 0;
+    for (int i = 1; i < 6; i++) distance += pow(counts[i] - 200.0 * i, 2) / (200.0 * i);
+    ck_assert_int_eq(counts[0], 0);
+    ck_assert_msg(distance <= 18.5, "chi square %g", distance);
+    pumit__sampler_release(sampler);
+    for (int i = 0; i < 6; i++) dataset->items[i].weight = i == 4 ? -1 : 0;
+    ck_assert_int_eq(pumit__sampler_create(&sampler, files_context, dataset, &options),
+                     PUMIT_ERROR_INVALID_ARGUMENT);
+    dataset->items[4].weight = 0;
+    ck_assert_int_eq(pumit__sampler_create(&sampler, files_context, dataset, &options),
+                     PUMIT_ERROR_INVALID_ARGUMENT);
+    pumit_dataset_release(dataset);
 }
 END_TEST
 
-/* A linear image stays linear on any grid, mirrored or not, along all three axes. */
-START_TEST(crops_sample_where_they_say)
+/* The degree of anisotropy as the reference has it: floor(log2(ratio)), the ratio limited to 1..32. */
+START_TEST(scaled_grids_have_the_degree_of_their_ratio)
 {
-    float data[6 * 7 * 8], dst[3 * 4 * 5];
-    for (int n = 0; n < 336; n++) data[n] = (float)(n / 56 * 3 + n / 8 % 7 * 5 + n % 8 * 2);
-    const double affine[16] = {0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1};
-    const int64_t size[3] = {6, 7, 8};
-    const pumit__window window = {0, 1.0 / 64};
-    pumit_volume *volume;
-    CHECK_OK(pumit_volume_create(&volume, files_context, PUMIT_F32, size, 1, data, affine));
-    pumit__crop crop = {
-        .size = {3, 4, 5}, .start = {1, 0.75, 1.5}, .step = {1, 1.25, 0.8}, .gain = 1, .gamma = 1};
-    for (int flips = 0; flips < 4; flips++) {
-        crop.flip[1] = flips & 1;
-        crop.flip[2] = flips & 2;
-        CHECK_OK(pumit__crop_render(dst, volume, &window, &crop, 1));
-        for (int n = 0; n < 60; n++) {
-            const int h = crop.flip[1] ? 3 - n / 5 % 4 : n / 5 % 4,
-                      w = crop.flip[2] ? 4 - n % 5 : n % 5;
-            const double y = 0.75 + (h + 0.5) * 1.25 - 0.5, x = 1.5 + (w + 0.5) * 0.8 - 0.5;
-            const double value = ((1 + n / 20) * 3 + y * 5 + x * 2) / 64;
-            ck_assert_msg(fabs(dst[n] - value) <= 2e-2, "voxel %d: %g, not %g", n, dst[n], value);
-        }
+    static const double thickness[4] = {1, 1.9, 3, 7};
+    bool seen[6] = {false};
+    double least = 9, most = 0;
+    files_folder("set");
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "set/%d.nii", i);
+        write_ramp(name, 22, 24, 20, 1, thickness[i]);
     }
-    crop.gain = 0.5f, crop.gamma = 2;
-    float before = dst[59];
-    CHECK_OK(pumit__crop_render(dst, volume, &window, &crop, 1));
-    ck_assert_float_eq_tol(dst[59], 0.5 * before * before, 1e-6);
-    pumit_volume_release(volume);
+    pumit__sampler_options options = changed;
+    options.batch = 2;
+    pumit__sampler *sampler = make_sampler(&options);
+    for (int64_t step = 0; step < 400; step++) {
+        pumit_tensor *batch;
+        double spacing[3];
+        int64_t images[2];
+        CHECK_OK(pumit__sampler_batch(&batch, spacing, images, sampler, step));
+        const double ratio = spacing[0] / spacing[1];
+        const int da = (int)floor(log2(fmin(fmax(ratio * (1 + 1e-4), 1), 32)));
+        const int64_t token = 8 >> da > 1 ? 8 >> da : 1, depth = pumit_tensor_shape(batch)[1];
+        const double slices = thickness[images[0]] / spacing[0] * 20;
+        ck_assert_double_eq(spacing[1], spacing[2]);
+        ck_assert_int_eq(depth, token * (int64_t)fmin(fmax(floor(slices / (double)token), 1), 3));
+        /* 22 voxels have room for 16 of 1.375. */
+        ck_assert_msg(spacing[1] >= 0.7 && spacing[1] <= 1.375, "spacing %g", spacing[1]);
+        if (thickness[images[0]] > 2) ck_assert_double_eq(spacing[0], thickness[images[0]]);
+        const double slice = spacing[0] / thickness[images[0]];
+        ck_assert(slice >= 0.8 && slice <= 1.25);
+        least = fmin(least, spacing[1]);
+        most = fmax(most, spacing[1]);
+        seen[da] = true;
+        pumit_tensor_release(batch);
+    }
+    ck_assert(seen[0] && seen[1] && seen[2] && seen[3]);
+    ck_assert(least < 0.75 && most > 1.3);
+    pumit__sampler_release(sampler);
 }
 END_TEST
 
@@ -372,7 +380,6 @@ Suite *suite_sampler(void)
     Suite *suite = suite_create("sampler");
     TCase *tcase = tcase_create("sampler");
     tcase_add_checked_fixture(tcase, files_setup, files_teardown);
-    tcase_add_test(tcase, buckets_follow_the_grids);
     tcase_add_loop_test(tcase, batches_have_one_bucket_each, 0, 2);
     tcase_add_test(tcase, a_step_is_a_pure_function);
     tcase_add_test(tcase, plain_crops_are_pieces_of_the_image);
@@ -380,8 +387,8 @@ Suite *suite_sampler(void)
     tcase_add_test(tcase, thin_images_grow_in_depth);
     tcase_add_test(tcase, balance_evens_buckets_out);
     tcase_add_test(tcase, bad_options_are_refused);
-    tcase_add_test(tcase, filters_interpolate_and_average);
-    tcase_add_test(tcase, crops_sample_where_they_say);
+    tcase_add_test(tcase, draws_follow_the_weights);
+    tcase_add_test(tcase, scaled_grids_have_the_degree_of_their_ratio);
     suite_add_tcase(suite, tcase);
     return suite;
 }

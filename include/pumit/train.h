@@ -33,7 +33,12 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
  *   "train.checkpoint_every", "train.sheet_every", "train.validate_every", "train.validate_batches", "train.balance" (0..1: how far rare
  *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images),
- *   "train.events" (false: no files for TensorBoard):
+ *   "train.events" (false: no files for TensorBoard),
+ *   "train.scale_range" ([least, most], [0.85, 1.25]: source voxels per voxel of a scaled crop, in the plane; never so many that the crop leaves the
+ *   image), "train.scale_probability" (0.5), "train.slice_scale_probability" (0.3: slices 0.8..1.25 apart, where voxels are nearly cubes),
+ *   "train.rotate_probability" (0.2: up to 90 degrees in the plane, and 30 out of it where voxels are nearly cubes), all four of crops and only with
+ *   "train.augment"; "train.workers" (1: threads that make batches of crops ahead, beside those that compute; 0: none; batches are the same with any
+ *   number), "train.prefetch" (4: batches that they keep ready in memory):
  *   each has a default by recipe. "train.RECIPE.KEY" counts where "train.KEY" is not set.
  * - Recipe "tokenizer": the loss of pumit_tokenizer_loss(), the prior's mean token being that of all micro-batches of a step, and
  *   "train.lpips" (a file as pumit_lpips_load() takes; without it the term is off, which the context's log says), "train.perceptual_weight" (1),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/sampler.h"
 
-#include "lib/data/crop.h"
 #include "lib/data/dataset.h"
 #include "lib/tensor/context.h"
 
@@ -9,29 +8,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_ZOOM 0.85
-#define MOST_ZOOM  1.18
-#define DRAWS      16 /* random numbers of a sample */
+#define LEAST_SLICE_SCALE 0.8
+#define MOST_SLICE_SCALE  1.25
+#define MOST_PLANE_ANGLE  90 /* degrees */
+#define MOST_SLICE_ANGLE  30
 
 typedef struct {
     pumit_volume *volume;
     pumit__window window;
-    int64_t index;     /* in the dataset */
-    double scale[3];   /* voxels of the working grid per voxel */
-    double spacing[3]; /* of the working grid */
-    int32_t da;        /* of that spacing */
-    int64_t depth_tokens;
+    double weights; /* of the images up to this one, it included */
 } entry;
 
 struct pumit__sampler {
     pumit_context *ctx;
     pumit__sampler_options options;
-    entry *entries; /* those of a bucket stand together */
+    entry *entries; /* in the dataset's order */
     int64_t count;
-    uint64_t bucket_stream, image_stream, crop_stream;
+    uint64_t stream;
 };
 
-/* ----------------------------------------------------------------------------------- working grids */
+/* An image on a grid. */
+typedef struct {
+    int64_t image;
+    double step[3];    /* source voxels per voxel of the grid */
+    bool scaled[3];    /* by chance, so that the grid's corner may lie anywhere */
+    double spacing[3]; /* of the grid */
+    int32_t da;        /* of that spacing */
+    int64_t depth_tokens;
+} candidate;
+
+/* -------------------------------------------------------------------------------------------- grids */
 
 static int64_t token_depth(const pumit__sampler_options *o, int32_t da)
 {
@@ -39,57 +45,56 @@ static int64_t token_depth(const pumit__sampler_options *o, int32_t da)
     return depth < 1 ? 1 : depth;
 }
 
-/* How much the plane must grow so that a crop fits. */
-static double plane_scale(const int64_t shape[4], const pumit__sampler_options *o)
+/* Never true of flat images. */
+static bool nearly_cubes(const pumit_volume *v)
 {
-    double scale = 1;
-    for (int i = 1; i < 3; i++)
-        scale = fmax(scale, (double)(o->tokens[i] * o->patch) / (double)shape[i]);
-    return scale;
+    return v->spacing[0] < 2 * sqrt(v->spacing[1]) * sqrt(v->spacing[2]);
 }
 
-static pumit_status plan_grid(entry *e, const pumit__sampler_options *o)
+/* How many crops an image is wide or high, whichever is less. */
+static double plane_room(const pumit_volume *v, const pumit__sampler_options *o)
 {
-    const pumit_volume *v = e->volume;
-    const double grow = plane_scale(v->shape, o);
-    const bool nearly_cubes = v->spacing[0] < 2 * sqrt(v->spacing[1]) * sqrt(v->spacing[2]);
-    e->scale[0] = nearly_cubes ? grow : 1;
-    e->scale[1] = e->scale[2] = grow;
-    for (int i = 0; i < 3; i++) e->spacing[i] = v->spacing[i] / e->scale[i];
-    PUMIT__TRY(pumit_degree_of_anisotropy(&e->da, e->spacing));
-    const double depth = (double)v->shape[0] * e->scale[0];
-    const int64_t token = token_depth(o, e->da);
-    const int64_t tokens = (int64_t)floor(depth / (double)token + 1e-6);
-    e->depth_tokens = tokens < 1 ? 1 : tokens > o->tokens[0] ? o->tokens[0] : tokens;
-    if (tokens < 1) e->scale[0] = (double)token / (double)v->shape[0];
+    double room = INFINITY;
+    for (int i = 1; i < 3; i++)
+        room = fmin(room, (double)v->shape[i] / (double)(o->tokens[i] * o->patch));
+    return room;
+}
+
+/*
+ * The plane grows until a crop fits, the slice axis alike where voxels are nearly cubes; then both are scaled. What is less
+ * than a token deep becomes one.
+ */
+static pumit_status plan_grid(candidate *c, const pumit_volume *v, const pumit__sampler_options *o,
+                              double plane_scale, double slice_scale)
+{
+    const double fit = fmin(plane_room(v, o), 1);
+    c->step[0] = (nearly_cubes(v) ? fit : 1) * slice_scale;
+    c->step[1] = c->step[2] = fit * plane_scale;
+    for (int i = 0; i < 3; i++) c->spacing[i] = v->spacing[i] * c->step[i];
+    PUMIT__TRY(pumit_degree_of_anisotropy(&c->da, c->spacing));
+    const double depth = (double)v->shape[0], token = (double)token_depth(o, c->da);
+    const double tokens = floor(depth / c->step[0] / token + 1e-6);
+    c->depth_tokens = tokens < (double)o->tokens[0] ? (int64_t)fmax(tokens, 1) : o->tokens[0];
+    if (tokens < 1) c->step[0] = depth / token;
     return PUMIT_OK;
 }
 
-static int compare_entries(const void *a, const void *b)
-{
-    const entry *x = a, *y = b;
-    if (x->da != y->da) return x->da < y->da ? -1 : 1;
-    if (x->depth_tokens != y->depth_tokens) return x->depth_tokens < y->depth_tokens ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
-}
+/* ------------------------------------------------------------------------------------------- making */
 
-static bool same_bucket(const entry *a, const entry *b)
+static pumit_status check_range(const pumit__sampler_options *o)
 {
-    return a->da == b->da && a->depth_tokens == b->depth_tokens;
-}
-
-static pumit_status fill_entries(pumit__sampler *s, const pumit_dataset *dataset)
-{
-    for (int64_t i = 0; i < dataset->count; i++) {
-        entry *e = &s->entries[i];
-        *e = (entry){.volume = pumit__volume_retain(dataset->items[i].volume), .index = i};
-        s->count = i + 1;
-        const pumit_status status = pumit__check_channels(e->volume, s->options.channels);
-        if (status != PUMIT_OK) return pumit__fail_in(status, "%s", dataset->items[i].name);
-        PUMIT__TRY(pumit__window_of(&e->window, e->volume));
-        PUMIT__TRY(plan_grid(e, &s->options));
-    }
-    qsort(s->entries, (size_t)s->count, sizeof *s->entries, compare_entries);
+    const double chances[] = {o->balance, o->scale_probability, o->slice_scale_probability,
+                              o->rotate_probability};
+    static const char *const NAMES[] = {"balance", "scale_probability", "slice_scale_probability",
+                                        "rotate_probability"};
+    for (int i = 0; i < 4; i++)
+        PUMIT__REQUIRE(chances[i] >= 0 && chances[i] <= 1, "%s: %g is not in 0..1", NAMES[i],
+                       chances[i]);
+    PUMIT__REQUIRE(o->scale_probability == 0 ||
+                       (o->scale_range[0] > 0 && o->scale_range[0] <= o->scale_range[1] &&
+                        isfinite(o->scale_range[1])),
+                   "scale_range: [%g, %g] is not a range of positive numbers", o->scale_range[0],
+                   o->scale_range[1]);
     return PUMIT_OK;
 }
 
@@ -98,11 +103,55 @@ static pumit_status check_options(const pumit__sampler_options *o)
     PUMIT__REQUIRE(o->batch >= 1, "a batch of %lld images", (long long)o->batch);
     PUMIT__REQUIRE(o->channels >= 1, "crops of %lld channels", (long long)o->channels);
     PUMIT__REQUIRE(o->patch >= 1, "patches of %lld voxels", (long long)o->patch);
-    PUMIT__REQUIRE(o->balance >= 0 && o->balance <= 1, "a balance of %g is not in 0..1",
-                   o->balance);
-    for (int i = 0; i < 3; i++)
+    int64_t values = (int64_t)sizeof(float);
+    bool fits =
+        pumit__multiply(&values, values, o->batch) && pumit__multiply(&values, values, o->channels);
+    for (int i = 0; i < 3; i++) {
         PUMIT__REQUIRE(o->tokens[i] >= 1, "crops of %lld tokens along axis %d",
                        (long long)o->tokens[i], i);
+        fits = fits && pumit__multiply(&values, values, o->tokens[i]) &&
+               pumit__multiply(&values, values, o->patch);
+    }
+    PUMIT__REQUIRE(fits, "a batch of %lld crops of %lld x %lld x %lld tokens is too large",
+                   (long long)o->batch, (long long)o->tokens[0], (long long)o->tokens[1],
+                   (long long)o->tokens[2]);
+    return check_range(o);
+}
+
+static pumit_status fill_entries(pumit__sampler *s, const pumit_dataset *dataset)
+{
+    for (int64_t i = 0; i < dataset->count; i++) {
+        const pumit__dataset_item *item = &dataset->items[i];
+        entry *e = &s->entries[i];
+        candidate unscaled;
+        *e = (entry){.volume = pumit__volume_retain(item->volume), .weights = item->weight};
+        s->count = i + 1;
+        PUMIT__REQUIRE(item->weight >= 0 && isfinite(item->weight),
+                       "%s: its weight is %g; it must be finite and not negative", item->name,
+                       item->weight);
+        pumit_status status = pumit__check_channels(e->volume, s->options.channels);
+        if (status == PUMIT_OK) status = pumit__window_of(&e->window, e->volume);
+        if (status == PUMIT_OK) status = plan_grid(&unscaled, e->volume, &s->options, 1, 1);
+        if (status != PUMIT_OK) return pumit__fail_in(status, "%s", item->name);
+    }
+    return PUMIT_OK;
+}
+
+/* From weights to balanced, cumulative ones. */
+static pumit_status sum_weights(pumit__sampler *s)
+{
+    double of_da[PUMIT__MOST_ANISOTROPY + 1] = {0}, sum = 0;
+    for (int64_t i = 0; i < s->count; i++)
+        of_da[s->entries[i].volume->anisotropy] += s->entries[i].weights;
+    for (int64_t i = 0; i < s->count; i++) {
+        entry *e = &s->entries[i];
+        if (e->weights > 0)
+            sum += e->weights * pow(of_da[e->volume->anisotropy], -s->options.balance);
+        e->weights = sum;
+    }
+    PUMIT__REQUIRE(sum > 0 && isfinite(sum),
+                   "the weights of all images sum to %g: some must be above 0, and none extreme",
+                   sum);
     return PUMIT_OK;
 }
 
@@ -117,19 +166,17 @@ pumit_status pumit__sampler_create(pumit__sampler **out, pumit_context *ctx,
     if (!s) return pumit__fail_memory(sizeof *s, "a sampler");
     s->ctx = pumit__context_retain(ctx);
     s->options = *options;
-    s->bucket_stream = pumit__random_stream("sampler.bucket");
-    s->image_stream = pumit__random_stream("sampler.image");
-    s->crop_stream = pumit__random_stream("sampler.crop");
+    s->stream = pumit__random_stream("sampler");
     s->entries = pumit__calloc(dataset->count, sizeof *s->entries);
-    const pumit_status status =
+    pumit_status status =
         s->entries ? fill_entries(s, dataset)
                    : pumit__fail_memory(dataset->count * (int64_t)sizeof *s->entries, "a sampler");
-    if (status != PUMIT_OK) {
+    if (status == PUMIT_OK) status = sum_weights(s);
+    if (status == PUMIT_OK)
+        *out = s;
+    else
         pumit__sampler_release(s);
-        return status;
-    }
-    *out = s;
-    return PUMIT_OK;
+    return status;
 }
 
 void pumit__sampler_release(pumit__sampler *s)
@@ -141,47 +188,191 @@ void pumit__sampler_release(pumit__sampler *s)
     free(s);
 }
 
-int64_t pumit__sampler_buckets(pumit__sampler_bucket *out, int64_t most, const pumit__sampler *s)
-{
-    int64_t count = 0;
-    for (int64_t i = 0; i < s->count; i++) {
-        const entry *e = &s->entries[i];
-        if (i == 0 || !same_bucket(e - 1, e)) {
-            count++;
-            if (count <= most) out[count - 1] = (pumit__sampler_bucket){e->da, e->depth_tokens, 0};
-        }
-        if (count <= most) out[count - 1].images++;
-    }
-    return count;
-}
-
 /* ------------------------------------------------------------------------------------------ drawing */
 
-static int64_t bucket_end(const pumit__sampler *s, int64_t first)
+/* The random numbers of a candidate. */
+enum {
+    IMAGE,
+    MEMBER,
+    PLANE_SCALED,
+    PLANE_SCALE,
+    SLICE_SCALED,
+    SLICE_SCALE,
+    PLACE,
+    FLIP = PLACE + 3,
+    TURNED = FLIP + 3,
+    ANGLE,
+    TONE = ANGLE + 3 /* two for each change of intensities */
+};
+
+typedef struct {
+    uint64_t seed, stream;
+} dice;
+
+static double roll(const dice *d, int number)
 {
-    int64_t end = first + 1;
-    while (end < s->count && same_bucket(&s->entries[end], &s->entries[first])) end++;
-    return end;
+    return pumit__random_uniform(d->seed, d->stream, (uint64_t)number);
 }
 
-static double weight(const pumit__sampler *s, int64_t images)
+static dice dice_of(const pumit__sampler *s, int64_t step, int64_t k)
 {
-    return pow((double)images, 1 - s->options.balance);
+    return (dice){pumit__random(s->options.seed, s->stream, (uint64_t)step), (uint64_t)k};
 }
 
-static void draw_bucket(int64_t *first, int64_t *count, const pumit__sampler *s, int64_t step)
+/* Even in ratio, so that twice is as frequent as half. */
+static double log_uniform(double least, double most, double u)
 {
-    double total = 0;
-    for (int64_t i = 0; i < s->count; i += *count) {
-        *count = bucket_end(s, i) - i;
-        total += weight(s, *count);
+    return least * pow(most / least, u);
+}
+
+/* The image on whose share of all weights `u` falls. */
+static int64_t find_image(const pumit__sampler *s, double u)
+{
+    const double place = u * s->entries[s->count - 1].weights;
+    int64_t low = 0, high = s->count - 1;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (s->entries[middle].weights > place)
+            high = middle;
+        else
+            low = middle + 1;
     }
-    double left = total * pumit__random_uniform(s->options.seed, s->bucket_stream, (uint64_t)step);
-    for (*first = 0;; *first += *count) {
-        *count = bucket_end(s, *first) - *first;
-        left -= weight(s, *count);
-        if (left < 0 || *first + *count == s->count) return;
+    return low;
+}
+
+/* Candidate k of a step. */
+static pumit_status draw_candidate(candidate *c, const pumit__sampler *s, int64_t step, int64_t k)
+{
+    const pumit__sampler_options *o = &s->options;
+    const dice d = dice_of(s, step, k);
+    double plane_scale = 1, slice_scale = 1;
+    *c = (candidate){.image = find_image(s, roll(&d, IMAGE))};
+    const pumit_volume *v = s->entries[c->image].volume;
+    if (o->augment && roll(&d, PLANE_SCALED) < o->scale_probability) {
+        const double most = fmax(plane_room(v, o), 1); /* then the crop is the whole image */
+        plane_scale = log_uniform(fmin(o->scale_range[0], most), fmin(o->scale_range[1], most),
+                                  roll(&d, PLANE_SCALE));
+        c->scaled[1] = c->scaled[2] = true;
     }
+    if (o->augment && nearly_cubes(v) && roll(&d, SLICE_SCALED) < o->slice_scale_probability) {
+        slice_scale = log_uniform(LEAST_SLICE_SCALE, MOST_SLICE_SCALE, roll(&d, SLICE_SCALE));
+        c->scaled[0] = true;
+    }
+    return plan_grid(c, v, o, plane_scale, slice_scale);
+}
+
+/* Turns r further, from axis i towards axis j. */
+static void turn_further(double r[3][3], int i, int j, double degrees)
+{
+    const double c = cos(degrees * 3.14159265358979323846 / 180),
+                 s = sin(degrees * 3.14159265358979323846 / 180);
+    for (int k = 0; k < 3; k++) {
+        const double a = r[i][k], b = r[j][k];
+        r[i][k] = c * a - s * b;
+        r[j][k] = s * a + c * b;
+    }
+}
+
+static void draw_turn(pumit__crop *crop, const dice *d, bool cubes)
+{
+    crop->turned = true;
+    for (int i = 0; i < 3; i++) crop->turn[i][i] = 1;
+    if (cubes) {
+        turn_further(crop->turn, 0, 1, MOST_SLICE_ANGLE * (2 * roll(d, ANGLE + 1) - 1));
+        turn_further(crop->turn, 0, 2, MOST_SLICE_ANGLE * (2 * roll(d, ANGLE + 2) - 1));
+    }
+    turn_further(crop->turn, 1, 2, MOST_PLANE_ANGLE * (2 * roll(d, ANGLE) - 1));
+}
+
+/* A change of intensities, number `tone`, with its probability; 1 for none. */
+static float draw_tone(const dice *d, int tone, double probability, double least, double most)
+{
+    if (!(roll(d, TONE + 2 * tone) < probability)) return 1;
+    return (float)log_uniform(least, most, roll(d, TONE + 2 * tone + 1));
+}
+
+static void augment(pumit__crop *crop, const pumit__sampler_options *o, const dice *d, bool cubes)
+{
+    for (int i = cubes ? 0 : 1; i < 3; i++) crop->flip[i] = roll(d, FLIP + i) < 0.5;
+    if (roll(d, TURNED) < o->rotate_probability) draw_turn(crop, d, cubes);
+    crop->gain = draw_tone(d, 0, 0.5, 0.85, 1.15);
+    crop->contrast = draw_tone(d, 1, 0.5, 0.8, 1.2);
+    crop->gamma = draw_tone(d, 2, 0.3, 0.7, 1.5);
+    crop->inverse_gamma = draw_tone(d, 3, 0.3, 0.7, 1.5);
+}
+
+/* On the voxels of an axis's own grid: so what is not scaled is not blurred either. */
+static double draw_whole(double u, int64_t length, double step, int64_t size)
+{
+    const int64_t room = (int64_t)floor((double)length / step - (double)size + 1e-6);
+    return room > 0 ? (double)(int64_t)(u * (double)(room + 1)) * step : 0;
+}
+
+/* Within the image if it is large enough, else about its middle. */
+static double draw_anywhere(double u, int64_t length, double reach)
+{
+    const double room = (double)length - 2 * reach;
+    return room > 0 ? reach + u * room : (double)length / 2;
+}
+
+static pumit__crop draw_crop(const pumit__sampler *s, const candidate *c, const dice *d)
+{
+    const pumit__sampler_options *o = &s->options;
+    const pumit_volume *v = s->entries[c->image].volume;
+    pumit__crop crop = {.size = {c->depth_tokens * token_depth(o, c->da), o->tokens[1] * o->patch,
+                                 o->tokens[2] * o->patch},
+                        .gain = 1,
+                        .contrast = 1,
+                        .gamma = 1,
+                        .inverse_gamma = 1};
+    double reach[3];
+    memcpy(crop.step, c->step, sizeof crop.step);
+    if (o->augment) augment(&crop, o, d, nearly_cubes(v));
+    pumit__crop_reach(reach, v, &crop);
+    for (int i = 0; i < 3; i++) {
+        const double u = roll(d, PLACE + i);
+        if (crop.turned || c->scaled[i])
+            crop.start[i] =
+                draw_anywhere(u, v->shape[i], reach[i]) - (double)crop.size[i] * crop.step[i] / 2;
+        else
+            crop.start[i] = draw_whole(u, v->shape[i], crop.step[i], crop.size[i]);
+    }
+    return crop;
+}
+
+/* ------------------------------------------------------------------------------------------ batches */
+
+void pumit__crops_free(pumit__crops *crops)
+{
+    free(crops->indices);
+    free(crops->draws);
+    free(crops->gray);
+    free(crops->values);
+    *crops = (pumit__crops){0};
+}
+
+static int64_t values_of_one(const pumit__crops *crops)
+{
+    return crops->shape[1] * crops->shape[2] * crops->shape[3] * crops->shape[4];
+}
+
+/* Makes room for batches like the first crop. */
+static pumit_status reserve(pumit__crops *crops, const pumit__sampler *s, const candidate *first)
+{
+    const pumit__sampler_options *o = &s->options;
+    const int64_t shape[5] = {o->batch, first->depth_tokens * token_depth(o, first->da),
+                              o->tokens[1] * o->patch, o->tokens[2] * o->patch, o->channels};
+    memcpy(crops->shape, shape, sizeof shape);
+    memcpy(crops->spacing, first->spacing, sizeof crops->spacing);
+    crops->da = first->da;
+    crops->depth_tokens = first->depth_tokens;
+    const int64_t values = o->batch * values_of_one(crops);
+    if (pumit__grow(&crops->indices, &crops->indices_capacity, o->batch, sizeof *crops->indices) &&
+        pumit__grow(&crops->draws, &crops->draws_capacity, o->batch, sizeof *crops->draws) &&
+        pumit__grow(&crops->gray, &crops->gray_capacity, o->batch, sizeof *crops->gray) &&
+        pumit__grow(&crops->values, &crops->values_capacity, values, sizeof *crops->values))
+        return PUMIT_OK;
+    return pumit__fail_memory(values * (int64_t)sizeof *crops->values, "a batch");
 }
 
 static bool contains(const int64_t *values, int64_t count, int64_t value)
@@ -191,128 +382,109 @@ static bool contains(const int64_t *values, int64_t count, int64_t value)
     return false;
 }
 
-/* `batch` of n places: all different as long as they last (Floyd's method), then with repetition. */
-static void draw_images(int64_t *places, int64_t n, const pumit__sampler *s, int64_t step)
+/* A crop of the candidate as number `b` of the batch. */
+static pumit_status render_crop(pumit__crops *crops, int64_t b, pumit__crop_scratch *scratch,
+                                const pumit__sampler *s, const candidate *c, const dice *d)
 {
-    const int64_t batch = s->options.batch;
-    for (int64_t b = 0; b < batch; b++) {
-        const uint64_t counter = (uint64_t)step * (uint64_t)batch + (uint64_t)b;
-        const int64_t top = n >= batch ? n - batch + b : n - 1;
-        const int64_t drawn =
-            pumit__random_below(s->options.seed, s->image_stream, counter, top + 1);
-        places[b] = n >= batch && contains(places, b, drawn) ? top : drawn;
+    if (b == 0) PUMIT__TRY(reserve(crops, s, c));
+    const entry *e = &s->entries[c->image];
+    const pumit__crop crop = draw_crop(s, c, d);
+    crops->indices[b] = c->image;
+    crops->gray[b] = pumit__crop_channels(e->volume, s->options.channels) < s->options.channels;
+    return pumit__crop_render(crops->values + b * values_of_one(crops), e->volume, &e->window,
+                              &crop, s->options.channels, scratch);
+}
+
+/* An image that cannot be read is left out, with a note; what concerns all is not. */
+static pumit_status leave_out(pumit__crops *crops, pumit_status status)
+{
+    if (status == PUMIT_ERROR_OUT_OF_MEMORY) return status;
+    crops->failed++;
+    snprintf(crops->reason, sizeof crops->reason, "%s", pumit_last_error());
+    return PUMIT_OK;
+}
+
+/*
+ * After `most` candidates (half of them without an image twice) the bucket is taken for a small one, and its crops so far are
+ * drawn again, at other places.
+ */
+static pumit_status next_candidate(candidate *c, int64_t *draw, bool *fits,
+                                   const pumit__crops *crops, int64_t count, int64_t most,
+                                   const pumit__sampler *s, int64_t step, int64_t k)
+{
+    const dice d = dice_of(s, step, k);
+    *draw = k < most ? k : crops->draws[(int64_t)(roll(&d, MEMBER) * (double)count)];
+    PUMIT__TRY(draw_candidate(c, s, step, *draw));
+    *fits = count == 0 || (c->da == crops->da && c->depth_tokens == crops->depth_tokens);
+    if (k < most / 2 && contains(crops->indices, count, c->image)) *fits = false;
+    return PUMIT_OK;
+}
+
+pumit_status pumit__sampler_render(pumit__crops *crops, pumit__crop_scratch *scratch,
+                                   const pumit__sampler *s, int64_t step)
+{
+    const int64_t batch = s->options.batch, most = 64 * batch + 1000;
+    int64_t count = 0, draw;
+    pumit_status status = PUMIT_OK;
+    crops->failed = 0;
+    for (int64_t k = 0; count < batch && k < (count > 0 ? 2 : 1) * most; k++) {
+        candidate c;
+        bool fits;
+        PUMIT__TRY(next_candidate(&c, &draw, &fits, crops, count, most, s, step, k));
+        if (!fits) continue;
+        const dice d = dice_of(s, step, k);
+        status = render_crop(crops, count, scratch, s, &c, &d);
+        if (status != PUMIT_OK)
+            PUMIT__TRY(leave_out(crops, status));
+        else
+            crops->draws[count++] = draw;
     }
+    if (count == batch) return PUMIT_OK;
+    return pumit__fail(status,
+                       "%lld of the images drawn for a batch could not be read; the last: %s",
+                       (long long)crops->failed, crops->reason);
 }
 
-/* Uniform draws of one sample. */
-typedef struct {
-    uint64_t seed, stream, counter;
-} dice;
-
-static double roll(const dice *d, uint64_t number)
+pumit_status pumit__sampler_hand_over(pumit_tensor **out, double spacing[3], int64_t *indices,
+                                      const pumit__sampler *s, const pumit__crops *crops)
 {
-    return pumit__random_uniform(d->seed, d->stream, d->counter * DRAWS + number);
-}
-
-/* A corner on the working grid. */
-static double draw_corner(const dice *d, uint64_t number, int64_t length, double scale,
-                          int64_t size)
-{
-    const int64_t free_voxels = (int64_t)floor((double)length * scale - (double)size + 1e-6);
-    if (free_voxels <= 0) return 0;
-    return (double)(int64_t)(roll(d, number) * (double)(free_voxels + 1)) / scale;
-}
-
-/* Anywhere in the plane at a random scale, mild, and never so small that the crop would leave the image. */
-static void zoom_plane(pumit__crop *crop, const entry *e, const dice *d)
-{
-    double least = LEAST_ZOOM;
-    for (int i = 1; i < 3; i++)
-        least = fmax(least, (double)crop->size[i] / ((double)e->volume->shape[i] * e->scale[i]));
-    const double zoom = least * pow(MOST_ZOOM / least, roll(d, 4));
-    for (int i = 1; i < 3; i++) {
-        crop->step[i] = 1 / (e->scale[i] * zoom);
-        const double room = (double)e->volume->shape[i] - (double)crop->size[i] * crop->step[i];
-        crop->start[i] = room > 0 ? room * roll(d, (uint64_t)i) : 0;
-    }
-}
-
-/* Half of the crops keep the grid, so that unblurred images are seen too. */
-static void augment(pumit__crop *crop, const entry *e, const dice *d)
-{
-    if (roll(d, 3) < 0.5) zoom_plane(crop, e, d);
-    crop->flip[1] = roll(d, 5) < 0.5;
-    crop->flip[2] = roll(d, 6) < 0.5;
-    crop->gain = (float)(0.85 + 0.3 * roll(d, 7));
-    crop->gamma = (float)exp(0.5 * roll(d, 8) - 0.25);
-}
-
-static pumit__crop draw_crop(const pumit__sampler *s, const entry *e, int64_t step, int64_t b)
-{
-    const pumit__sampler_options *o = &s->options;
-    const dice d = {o->seed, s->crop_stream, (uint64_t)step * (uint64_t)o->batch + (uint64_t)b};
-    pumit__crop crop = {.size = {e->depth_tokens * token_depth(o, e->da), o->tokens[1] * o->patch,
-                                 o->tokens[2] * o->patch},
-                        .gain = 1,
-                        .gamma = 1};
-    for (int i = 0; i < 3; i++) {
-        crop.step[i] = 1 / e->scale[i];
-        crop.start[i] =
-            draw_corner(&d, (uint64_t)i, e->volume->shape[i], e->scale[i], crop.size[i]);
-    }
-    if (o->augment) augment(&crop, e, &d);
-    return crop;
-}
-
-static pumit_status render_all(float *dst, const int64_t *places, const pumit__sampler *s,
-                               const entry *entries, int64_t step, int64_t voxels)
-{
-    const int64_t batch = s->options.batch, channels = s->options.channels;
-    const int threads = pumit_context_threads(s->ctx);
-    bool failed = false;
-#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(|| : failed)
-    for (int64_t b = 0; b < batch; b++) {
-        const entry *e = &entries[places[b]];
-        const pumit__crop crop = draw_crop(s, e, step, b);
-        failed = pumit__crop_render(dst + b * voxels * channels, e->volume, &e->window, &crop,
-                                    channels) != PUMIT_OK ||
-                 failed;
-    }
-    return failed ? pumit__fail_memory(voxels * channels * 4, "a crop") : PUMIT_OK;
-}
-
-static pumit_status fill_batch(pumit_tensor *tensor, int64_t *places, const pumit__sampler *s,
-                               const entry *entries, int64_t step)
-{
+    const int64_t batch = crops->shape[0], channels = crops->shape[4], one = values_of_one(crops);
+    pumit_tensor *tensor;
     void *data;
-    PUMIT__TRY(pumit_tensor_data(&data, tensor));
-    const int64_t *shape = pumit_tensor_shape(tensor);
-    return render_all(data, places, s, entries, step, shape[1] * shape[2] * shape[3]);
-}
-
-pumit_status pumit__sampler_batch(pumit_tensor **out, double spacing[3], int64_t *indices,
-                                  const pumit__sampler *s, int64_t step)
-{
-    const pumit__sampler_options *o = &s->options;
-    int64_t first, count;
     *out = NULL;
-    draw_bucket(&first, &count, s, step);
-    const entry *entries = s->entries + first;
-    int64_t *places = pumit__calloc(o->batch, sizeof *places);
-    if (!places) return pumit__fail_memory(o->batch * (int64_t)sizeof *places, "a batch");
-    draw_images(places, count, s, step);
-    for (int64_t b = 0; indices && b < o->batch; b++) indices[b] = entries[places[b]].index;
-    memcpy(spacing, entries[places[0]].spacing, sizeof entries->spacing);
-    const int64_t shape[5] = {o->batch, entries->depth_tokens * token_depth(o, entries->da),
-                              o->tokens[1] * o->patch, o->tokens[2] * o->patch, o->channels};
-    pumit_tensor *tensor = NULL;
-    pumit_status status = pumit_tensor_create(&tensor, s->ctx, PUMIT_F32, 5, shape);
-    if (status == PUMIT_OK) status = fill_batch(tensor, places, s, entries, step);
-    free(places);
+    if (crops->failed > 0)
+        pumit__log(s->ctx, PUMIT_LOG_WARNING, "%lld images left out of a batch; the last: %s",
+                   (long long)crops->failed, crops->reason);
+    PUMIT__TRY(pumit_tensor_create(&tensor, s->ctx, PUMIT_F32, 5, crops->shape));
+    const pumit_status status = pumit_tensor_data(&data, tensor);
     if (status != PUMIT_OK) {
         pumit_tensor_release(tensor);
         return status;
     }
+    for (int64_t b = 0; b < batch; b++) {
+        float *dst = (float *)data + b * one;
+        const float *src = crops->values + b * one;
+        if (crops->gray[b])
+            pumit__repeat_gray(dst, src, one / channels, channels);
+        else
+            memcpy(dst, src, (size_t)one * sizeof *dst);
+    }
+    memcpy(spacing, crops->spacing, sizeof crops->spacing);
+    if (indices) memcpy(indices, crops->indices, (size_t)batch * sizeof *indices);
     *out = tensor;
     return PUMIT_OK;
+}
+
+pumit_status pumit__sampler_batch(pumit_tensor **out, double spacing[3], int64_t *indices,
+                                  const pumit__sampler *sampler, int64_t step)
+{
+    pumit__crop_scratch scratch = {0};
+    pumit__crops crops = {0};
+    *out = NULL;
+    pumit_status status = pumit__sampler_render(&crops, &scratch, sampler, step);
+    if (status == PUMIT_OK)
+        status = pumit__sampler_hand_over(out, spacing, indices, sampler, &crops);
+    pumit__crops_free(&crops);
+    pumit__crop_scratch_free(&scratch);
+    return status;
 }

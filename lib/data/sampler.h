@@ -2,14 +2,15 @@
 /*
  * Random crops of a dataset's images for training.
  *
- * Each image has a working grid: grown in the plane until a crop fits, the slice axis alike where the voxels are nearly cubes; its degree of
- * anisotropy follows. Images of equal degree and equal depth in tokens form a bucket. A step draws a bucket (by `balance`),
- * then images in it, then where to crop; only the crop is computed. Thread-compatible: batches may be drawn in any order.
+ * A step draws candidates: an image by weight, a scale, and with them the grid, its degree of anisotropy and its depth in
+ * tokens. The first candidate decides these two for the whole batch; of the others those are taken that agree. Only what a
+ * crop covers is read. Everything follows from (seed, step), so batches may be drawn in any order and by any thread; a sampler is
+ * never changed, and several threads may use it at once.
  */
 #ifndef PUMIT_LIB_DATA_SAMPLER_H
 #define PUMIT_LIB_DATA_SAMPLER_H
 
-#include "lib/base/base.h"
+#include "lib/data/crop.h"
 
 #include <pumit/dataset.h>
 
@@ -20,9 +21,15 @@ typedef struct {
     int64_t tokens[3]; /* most tokens of a crop along D, H, W */
     int64_t patch;     /* in-plane voxels of a token; its depth is max(patch >> da, 1) voxels */
     uint64_t seed;
-    bool augment; /* flips in the plane, intensity scale and gamma, mild in-plane scale */
     double
-        balance; /* 0: buckets come as often as they have images; 1: all alike; between: images^(1 - balance) */
+        balance; /* the images of a degree of anisotropy weigh (their sum)^-balance times their weight */
+    bool augment; /* false: pieces of the images as they are, and the rest counts for nothing */
+    double
+        scale_range[2]; /* source voxels per voxel of the crop in the plane, where it is scaled */
+    double scale_probability;
+    double slice_scale_probability; /* of 0.8..1.25, where voxels are nearly cubes */
+    double
+        rotate_probability; /* up to 90 degrees in the plane, 30 out of it where voxels are nearly cubes */
 } pumit__sampler_options;
 
 /* The sampler keeps the images it needs; the dataset may go. */
@@ -32,19 +39,34 @@ pumit_status pumit__sampler_create(pumit__sampler **out, pumit_context *ctx,
 void pumit__sampler_release(pumit__sampler *sampler);
 
 /*
- * The batch of a step, a pure function of (options.seed, step): new tensor (batch, D, H, W, channels) in [0, 1], the spacing to
- * pass on. `indices` (batch) receives the images' numbers in the dataset, may be NULL.
+ * The batch of a step, a pure function of (options.seed, step) and of what can be read: new tensor (batch, D, H, W, channels) in
+ * [0, 1], the spacing to pass on. `indices` (batch) receives the images' numbers in the dataset, may be NULL. An image that cannot be
+ * read is replaced by the next candidate; it is an error only if a batch cannot be filled so.
  */
 pumit_status pumit__sampler_batch(pumit_tensor **out, double spacing[3], int64_t *indices,
                                   const pumit__sampler *sampler, int64_t step);
 
+/* A batch in plain memory, which serves again and again. Starts as {0}. */
 typedef struct {
-    int32_t da;
-    int64_t depth_tokens, images;
-} pumit__sampler_bucket;
+    int64_t shape[5]; /* batch, D, H, W, channels */
+    double spacing[3];
+    int32_t da; /* of the spacing */
+    int64_t depth_tokens;
+    int64_t *indices; /* (batch): the images' numbers in the dataset */
+    int64_t *draws;   /* (batch): candidates that the crops' grids are of */
+    bool *gray;       /* (batch): the image stands as one channel at the head of its place */
+    float *values;
+    int64_t indices_capacity, draws_capacity, gray_capacity, values_capacity;
+    int64_t failed;   /* candidates that could not be read */
+    char reason[256]; /* of the last one */
+} pumit__crops;
 
-/* The first `most` buckets, by degree of anisotropy, then depth; gives the number of all. */
-int64_t pumit__sampler_buckets(pumit__sampler_bucket *out, int64_t most,
-                               const pumit__sampler *sampler);
+void pumit__crops_free(pumit__crops *crops);
+
+/* pumit__sampler_batch() in two halves: the first for any thread, the second for the context's. */
+pumit_status pumit__sampler_render(pumit__crops *crops, pumit__crop_scratch *scratch,
+                                   const pumit__sampler *sampler, int64_t step);
+pumit_status pumit__sampler_hand_over(pumit_tensor **out, double spacing[3], int64_t *indices,
+                                      const pumit__sampler *sampler, const pumit__crops *crops);
 
 #endif

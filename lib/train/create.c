@@ -163,14 +163,21 @@ pumit_status pumit__init_path(const char **out, const pumit_trainer *t)
 
 pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3])
 {
-    pumit__sampler_options options = {.batch = t->options.batch,
-                                      .channels = channels,
-                                      .patch = patch[1],
-                                      .seed = (uint64_t)t->options.seed,
-                                      .augment = t->options.augment != 0,
-                                      .balance = t->options.balance};
+    pumit__sampler_options options = {
+        .batch = t->options.batch,
+        .channels = channels,
+        .patch = patch[1],
+        .seed = (uint64_t)t->options.seed,
+        .augment = t->options.augment != 0,
+        .balance = t->options.balance,
+        .scale_range = {t->options.scale_range[0], t->options.scale_range[1]},
+        .scale_probability = t->options.scale_probability,
+        .slice_scale_probability = t->options.slice_scale_probability,
+        .rotate_probability = t->options.rotate_probability};
     memcpy(options.tokens, t->options.tokens, sizeof options.tokens);
     PUMIT__TRY(pumit__sampler_create(&t->sampler, t->ctx, t->train, &options));
+    PUMIT__TRY(
+        pumit__loader_create(&t->loader, t->sampler, t->options.workers, t->options.prefetch));
     options.augment = false;
     options.balance = 1; /* every degree of anisotropy is judged */
     options.seed ^= pumit__random_stream("train.judge");
@@ -257,6 +264,7 @@ void pumit_trainer_release(pumit_trainer *trainer)
     release_best(trainer);
     for (int32_t i = 0; i < trainer->part_count; i++)
         pumit_optimizer_release(trainer->parts[i].optimizer);
+    pumit__loader_release(trainer->loader);
     pumit__sampler_release(trainer->sampler);
     pumit__sampler_release(trainer->judge_sampler);
     pumit__batches_release(trainer->batches);

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum kind { WHOLE, REAL, FLAG, TRIPLE, TEXT };
+enum kind { WHOLE, REAL, FLAG, TRIPLE, PAIR, TEXT };
 
 static const struct option {
     const char *key;
@@ -44,6 +44,12 @@ static const struct option {
     {"balance", REAL, AT(balance), 0, 1},
     {"augment", FLAG, AT(augment), 0, 1},
     {"events", FLAG, AT(events), 0, 1},
+    {"workers", WHOLE, AT(workers), 0, 256},
+    {"prefetch", WHOLE, AT(prefetch), 1, 1024},
+    {"scale_range", PAIR, AT(scale_range), 0.01, 100},
+    {"scale_probability", REAL, AT(scale_probability), 0, 1},
+    {"slice_scale_probability", REAL, AT(slice_scale_probability), 0, 1},
+    {"rotate_probability", REAL, AT(rotate_probability), 0, 1},
 #undef AT
 };
 
@@ -110,6 +116,26 @@ static pumit_status read_triple(int64_t triple[3], const struct option *option,
     return PUMIT_OK;
 }
 
+/* [least, most] */
+static pumit_status read_pair(double pair[2], const struct option *option, pumit_config *config,
+                              const char *key)
+{
+    const cJSON *const train = cJSON_GetObjectItemCaseSensitive(config->root, "train");
+    const cJSON *const item = cJSON_GetObjectItemCaseSensitive(train, option->key);
+    if (!item) return PUMIT_OK;
+    const cJSON *const least = cJSON_GetArrayItem(item, 0);
+    const cJSON *const most = cJSON_GetArrayItem(item, 1);
+    PUMIT__REQUIRE(cJSON_IsArray(item) && cJSON_GetArraySize(item) == 2 && cJSON_IsNumber(least) &&
+                       cJSON_IsNumber(most),
+                   "config key '%s' is not two numbers: [least, most]", key);
+    pair[0] = least->valuedouble;
+    pair[1] = most->valuedouble;
+    for (int32_t i = 0; i < 2; i++) PUMIT__TRY(in_range(option, pair[i]));
+    PUMIT__REQUIRE(pair[0] <= pair[1], "config key '%s' is [%g, %g]: the least comes first", key,
+                   pair[0], pair[1]);
+    return PUMIT_OK;
+}
+
 static pumit_status read_option(void *value, const struct option *option, pumit_config *config,
                                 const char *key)
 {
@@ -127,6 +153,8 @@ static pumit_status read_option(void *value, const struct option *option, pumit_
         return pumit_config_get_bool(value, config, key, *(const int32_t *)value);
     case TEXT:
         return pumit_config_get_string(value, config, key, NULL);
+    case PAIR:
+        return read_pair(value, option, config, key);
     case TRIPLE:
     default:
         return read_triple(value, option, config, key);
@@ -139,6 +167,7 @@ static pumit_status keep_option(const void *value, const struct option *option,
 {
     char text[96];
     const int64_t *const triple = value;
+    const double *const pair = value;
     switch (option->kind) {
     case WHOLE:
         return pumit_config_set_int(config, key, *(const int64_t *)value);
@@ -148,6 +177,9 @@ static pumit_status keep_option(const void *value, const struct option *option,
         return pumit_config_set_bool(config, key, *(const int32_t *)value);
     case TEXT:
         return PUMIT_OK; /* it is the config's own */
+    case PAIR:
+        snprintf(text, sizeof text, "[%.17g, %.17g]", pair[0], pair[1]);
+        return pumit_config_set_json(config, key, text);
     case TRIPLE:
     default:
         snprintf(text, sizeof text, "[%lld, %lld, %lld]", (long long)triple[0],
@@ -188,7 +220,13 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .gan_threshold = 0.025,
                                         .balance = 0.5,
                                         .augment = 1,
-                                        .events = 1};
+                                        .events = 1,
+                                        .workers = 1,
+                                        .prefetch = 4,
+                                        .scale_range = {0.85, 1.25},
+                                        .scale_probability = 0.5,
+                                        .slice_scale_probability = 0.3,
+                                        .rotate_probability = 0.2};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
     return PUMIT_OK;

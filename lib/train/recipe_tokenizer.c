@@ -152,8 +152,7 @@ static pumit_status draw_batch(pumit_trainer *t, tokenizer_run *run, int64_t fir
 {
     for (int64_t i = 0; i < run->micro_count; i++) {
         double spacing[3];
-        PUMIT__TRY(
-            pumit__sampler_batch(&run->micro[i].crops, spacing, NULL, t->sampler, first + i));
+        PUMIT__TRY(pumit__loader_take(&run->micro[i].crops, spacing, NULL, t->loader, first + i));
         PUMIT__TRY(pumit_degree_of_anisotropy(&run->micro[i].da, spacing));
     }
     return PUMIT_OK;

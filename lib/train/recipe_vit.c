@@ -74,16 +74,15 @@ static pumit_status choose_visible(pumit_tensor **out, pumit_trainer *t, pumit_t
                                     t->options.mask_ratio, seed);
 }
 
-static pumit_status mim_loss(pumit_tensor **out, double spacing[3], pumit_trainer *t,
-                             const pumit__sampler *sampler, const char *stream, int64_t draw)
+/* Takes `image`. */
+static pumit_status mim_loss(pumit_tensor **out, pumit_trainer *t, pumit_tensor *image,
+                             const double spacing[3], const char *stream, int64_t draw)
 {
-    pumit_tensor *image = NULL, *visible = NULL;
-    pumit_status status;
+    pumit_tensor *visible = NULL;
     *out = NULL;
-    PUMIT__GO(pumit__sampler_batch(&image, spacing, NULL, sampler, draw));
-    PUMIT__GO(choose_visible(&visible, t, image, spacing, stream, draw));
-    status = pumit_vit_mim_loss(out, t->vit, t->tokenizer, image, spacing, visible);
-out:
+    pumit_status status = choose_visible(&visible, t, image, spacing, stream, draw);
+    if (status == PUMIT_OK)
+        status = pumit_vit_mim_loss(out, t->vit, t->tokenizer, image, spacing, visible);
     pumit_tensor_release(visible);
     pumit_tensor_release(image);
     return status;
@@ -91,9 +90,11 @@ out:
 
 static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw)
 {
+    pumit_tensor *image;
     double spacing[3];
     int32_t da;
-    PUMIT__TRY(mim_loss(out, spacing, t, t->sampler, "train.mask", draw));
+    PUMIT__TRY(pumit__loader_take(&image, spacing, NULL, t->loader, draw));
+    PUMIT__TRY(mim_loss(out, t, image, spacing, "train.mask", draw));
     const pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
     pumit__figures_add(terms, "da", da / (double)t->options.accumulate);
     return status;
@@ -102,9 +103,10 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
 static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
 {
     for (int64_t i = 0; i < t->options.validate_batches; i++) {
-        pumit_tensor *tensor;
+        pumit_tensor *image, *tensor;
         double spacing[3], value = 0;
-        PUMIT__TRY(mim_loss(&tensor, spacing, t, t->judge_sampler, "judge.mask", i));
+        PUMIT__TRY(pumit__sampler_batch(&image, spacing, NULL, t->judge_sampler, i));
+        PUMIT__TRY(mim_loss(&tensor, t, image, spacing, "judge.mask", i));
         const pumit_status status = pumit_tensor_item(&value, tensor);
         pumit_tensor_release(tensor);
         PUMIT__TRY(status);

@@ -4,7 +4,7 @@
 #define PUMIT_LIB_TRAIN_TRAINER_H
 
 #include "lib/base/config.h"
-#include "lib/data/sampler.h"
+#include "lib/data/loader.h"
 #include "lib/train/batches.h"
 #include "lib/train/events.h"
 
@@ -50,6 +50,8 @@ typedef struct {
     double mask_ratio, quant_weight, entropy_weight, balance;
     double perceptual_weight, gan_weight, gan_threshold, discriminator_learning_rate;
     int64_t perceptual_slices, gan_start;
+    int64_t workers, prefetch;
+    double scale_range[2], scale_probability, slice_scale_probability, rotate_probability;
     int32_t augment, events;
     const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
@@ -107,6 +109,7 @@ struct pumit_trainer {
     pumit__part parts[PUMIT__MOST_PARTS]; /* all that learns; parts[0] is the model */
     int32_t part_count;
     pumit__sampler *sampler, *judge_sampler; /* crops: tokenizer, vit */
+    pumit__loader *loader;                   /* the sampler's batches, made ahead */
     pumit__batches *batches, *judge_batches; /* whole images: classify */
     int64_t *indices, *labels;               /* of one batch */
     FILE *metrics;
