@@ -36,8 +36,11 @@ int64_t pumit__crop_channels(const pumit_volume *volume, int64_t channels)
 
 void pumit__repeat_gray(float *dst, const float *src, int64_t count, int64_t channels)
 {
-    for (int64_t i = 0; i < count; i++)
-        for (int64_t c = 0; c < channels; c++) dst[i * channels + c] = src[i];
+    if (channels == 3)
+        for (int64_t i = 0; i < count; i++) dst[3 * i] = dst[3 * i + 1] = dst[3 * i + 2] = src[i];
+    else
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t c = 0; c < channels; c++) dst[i * channels + c] = src[i];
 }
 
 /* ----------------------------------------------------------------------------- crops along the axes */
@@ -211,19 +214,23 @@ static pumit_status turn(float *dst, const pumit_volume *volume, const pumit__wi
 
 /* ------------------------------------------------------------------------------------- intensities */
 
-/* scale * v + offset within 0..1; not a number becomes 0. */
+/* What is not a number becomes 0. */
+static float within(float v)
+{
+    const float positive = v > 0 ? v : 0;
+    return positive < 1 ? positive : 1;
+}
+
 static void scale_values(float *values, int64_t count, float scale, float offset)
 {
-    for (int64_t i = 0; i < count; i++) {
-        const float v = scale * values[i] + offset;
-        values[i] = !(v > 0) ? 0 : v < 1 ? v : 1;
-    }
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) values[i] = within(scale * values[i] + offset);
 }
 
 static float mean_of(const float *values, int64_t count)
 {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += values[i];
+    for (int64_t i = 0; i < count; i++) sum += within(values[i]);
     return (float)(sum / (double)count);
 }
 
