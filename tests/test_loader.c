@@ -208,12 +208,12 @@ static int deaf_threads(void)
 START_TEST(workers_leave_signals_alone)
 {
     pumit__loader *loader;
-    ck_assert_int_eq(deaf_threads(), 0);
+    const int before = deaf_threads(); /* of a sanitizer */
     CHECK_OK(pumit__loader_create(&loader, sampler, 3, 2));
     check_step(loader, 0);
-    ck_assert_int_eq(deaf_threads(), 3);
+    ck_assert_int_eq(deaf_threads(), before + 3);
     pumit__loader_release(loader);
-    ck_assert_int_eq(deaf_threads(), 0);
+    ck_assert_int_eq(deaf_threads(), before);
 }
 END_TEST
 
