@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What bench/loader.c times, by MONAI and TorchIO: crops of noise held in memory, one thread, the same sizes and chances.
 
+The noise is float already between 0 and 1, where libpumit keeps scans as they were read and normalises each crop.
+
     pip install monai torchio
-    make bench-loader && taskset -c 0 python3 bench/peer/loader_peer.py [--runs N] [--seconds S] [monai|torchio ...]
+    for i in 1 2 3; do     # in turn, on one core, so that both meet the same machine
+        taskset -c 0 build/bench/loader; taskset -c 0 python3 bench/peer/loader_peer.py
+    done
 
 Each crop is cut with a margin first, so that neither library resamples the whole image, which is how their users do it. What the
 library here does in one interpolation (scale, turn, crop) is one RandAffine or RandomAffine at the chance that either is drawn.
