@@ -22,11 +22,12 @@ static const cli_option OPTIONS[] = {
 
 /* ------------------------------------------------------------------------------------------- images */
 
-static void range_of(double range[2], const pumit_volume *image)
+static bool range_of(double range[2], const pumit_volume *image)
 {
     int64_t shape[4];
     pumit_volume_shape(image, shape);
     const float *const voxels = pumit_volume_voxels(image);
+    if (!voxels) return false;
     const int64_t n = shape[0] * shape[1] * shape[2] * shape[3];
     range[0] = INFINITY;
     range[1] = -INFINITY;
@@ -35,6 +36,7 @@ static void range_of(double range[2], const pumit_volume *image)
         range[0] = fmin(range[0], voxels[i]);
         range[1] = fmax(range[1], voxels[i]);
     }
+    return true;
 }
 
 static cJSON *whole_numbers(const int64_t *values, int count)
@@ -53,7 +55,7 @@ static cJSON *describe_image(cli *c, const char *name, const pumit_volume *image
     if (cli_tokens(&tokens, grid, c, image, NULL) != PUMIT_OK) return NULL;
     pumit_volume_shape(image, shape);
     pumit_volume_spacing(image, spacing);
-    range_of(range, image);
+    if (!range_of(range, image)) return NULL;
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "file", name);
     cJSON_AddStringToObject(item, "kind", "image");

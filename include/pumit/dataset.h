@@ -17,12 +17,14 @@ extern "C" {
 /**
  * Opens images. Each path is an image file (every volume of a 4D file becomes one image), a folder (searched through
  * all its levels, in the order of names), a text list (.txt: a path a line; .csv: header with a column "path" and optionally
- * "label" and "split"; relative to the list), or a MedMNIST-style .npz.
+ * "label", "split" and "weight"; relative to the list), a pattern (* ? [ ]) of such paths, a MedMNIST-style .npz, or a prepared
+ * set (prepare.h: the folder or its images-meta.csv).
  * Keys of `options` (may be NULL):
- * - "split": "train", "val" or "test" of npz and csv; default: everything.
+ * - "split": "train", "val" or "test" of npz, csv and prepared sets (whose images without a split are "train"); default: everything.
  * - "folders_are_labels": true: a path is a folder of one folder per class (sorted by name: 0, 1, ...).
  * - "limits.bytes": most memory for the decoded images; default 4 GiB.
- * Images are decoded once and kept in memory. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
+ * Images are decoded once and kept in memory; those of a prepared set stay in their files, and what is needed of them is read when it is
+ * needed. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
  * reported through the context's log; nothing readable at all is PUMIT_ERROR_NOT_FOUND. A path that does not exist is an error.
  * @since 0.1
  */

@@ -68,7 +68,10 @@ PUMIT_API void pumit_volume_source_axes(const pumit_volume *volume, int32_t axes
 /** "MR", "CT", "US", ... as far as known from the file or what the caller said, else "". Borrowed. @since 0.1 */
 PUMIT_API const char *pumit_volume_modality(const pumit_volume *volume);
 
-/** The voxels as stored, scaled by the file's slope and intercept: packed float (D, H, W, C), borrowed. @since 0.1 */
+/**
+ * The voxels as stored, scaled by the file's slope and intercept: packed float (D, H, W, C), borrowed. An image of a prepared set is
+ * read when they are first asked for: NULL, with the reason kept, if its file cannot be. @since 0.1
+ */
 PUMIT_API const float *pumit_volume_voxels(const pumit_volume *volume);
 
 /**

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/dataset.h"
 
+#include "lib/data/images.h"
+#include "lib/data/source.h"
 #include "lib/tensor/context.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
-                                 int64_t label)
+                                 int64_t label, double weight)
 {
-    int64_t bytes = (int64_t)sizeof(float);
+    int64_t bytes = volume->file ? 0 : (int64_t)sizeof(float);
     for (int i = 0; i < 4; i++) bytes *= volume->shape[i];
     if (bytes > dataset->most_bytes - dataset->bytes) {
         pumit_volume_release(volume);
@@ -28,7 +28,7 @@ pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, c
         pumit_volume_release(volume);
         return pumit__fail_memory((int64_t)sizeof *dataset->items, "a list of images");
     }
-    dataset->items[dataset->count++] = (pumit__dataset_item){volume, copy, label, 1};
+    dataset->items[dataset->count++] = (pumit__dataset_item){volume, copy, label, weight};
     dataset->bytes += bytes;
     return PUMIT_OK;
 }
@@ -42,67 +42,66 @@ pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status)
     return PUMIT_OK;
 }
 
-/* The volumes of a 4D file are read in one pass. */
-static pumit_status add_nifti(pumit_dataset *dataset, const pumit__sniffed *file, int64_t label)
+static char *name_of(const pumit__images *images, const pumit__image_tag *tag)
 {
-    pumit__nifti *nifti;
-    PUMIT__TRY(pumit__nifti_open(&nifti, dataset->ctx, file));
-    const int64_t count = pumit__nifti_count(nifti);
-    pumit_status status = PUMIT_OK;
-    for (int64_t i = 0; status == PUMIT_OK && i < count; i++) {
+    const char *path = images->file.path;
+    const long long index = tag->index;
+    if (images->archive) return pumit__format("%s[%s %lld]", path, tag->split, index);
+    return images->count == 1 ? pumit__strdup(path) : pumit__format("%s[%lld]", path, index);
+}
+
+static pumit_status add_images(pumit_dataset *dataset, pumit__images *images,
+                               const pumit__source *source)
+{
+    for (;;) {
         pumit_volume *volume;
-        char *name = count == 1 ? pumit__strdup(file->path)
-                                : pumit__format("%s[%lld]", file->path, (long long)i);
-        status = name ? pumit__nifti_read(&volume, nifti, i) : pumit__fail_memory(0, file->path);
-        if (status == PUMIT_OK) status = pumit__dataset_push(dataset, volume, name, label);
+        pumit__image_tag tag;
+        PUMIT__TRY(pumit__images_next(&volume, &tag, images));
+        if (!volume) return PUMIT_OK;
+        char *name = name_of(images, &tag);
+        if (!name) {
+            pumit_volume_release(volume);
+            return pumit__fail_memory(0, source->path);
+        }
+        const pumit_status status = pumit__dataset_push(
+            dataset, volume, name, tag.label < 0 ? source->label : tag.label, source->weight);
         free(name);
+        PUMIT__TRY(status);
     }
-    pumit__nifti_close(nifti);
+}
+
+/* What comes before the first unreadable byte of a file stays. */
+static pumit_status add_source(pumit_dataset *dataset, const pumit__source *source)
+{
+    if (source->status != PUMIT_OK) return pumit__fail(source->status, "%s", source->reason);
+    if (source->prepared)
+        return pumit__dataset_add_prepared(dataset, source->path, source->label, source->weight);
+    pumit__images images;
+    pumit_status status = pumit__images_open(&images, dataset->ctx, source->path, dataset->split,
+                                             dataset->most_bytes);
+    if (status == PUMIT_OK) status = add_images(dataset, &images, source);
+    pumit__images_close(&images);
     return status;
 }
 
-static pumit_status add_picture(pumit_dataset *dataset, const pumit__sniffed *file, int64_t label)
+static void on_ignored(void *user, const char *path)
 {
-    pumit_volume *volume;
-    PUMIT__TRY(file->kind == PUMIT__FILE_PNG ? pumit__png_read(&volume, dataset->ctx, file)
-                                             : pumit__jpeg_read(&volume, dataset->ctx, file));
-    return pumit__dataset_push(dataset, volume, file->path, label);
+    const pumit_dataset *dataset = user;
+    pumit__log(dataset->ctx, PUMIT_LOG_WARNING, "ignored: %s: is in no class's folder", path);
 }
 
-static pumit_status add_sniffed(pumit_dataset *dataset, const pumit__sniffed *file, int64_t label)
+static pumit_status add_paths(pumit_dataset *dataset, int32_t count, const char *const *paths,
+                              bool folders_are_labels)
 {
-    switch (file->kind) {
-    case PUMIT__FILE_NIFTI:
-        return add_nifti(dataset, file, label);
-    case PUMIT__FILE_ZIP:
-        return pumit__dataset_add_npz(dataset, file->path, label);
-    default:
-        return add_picture(dataset, file, label);
-    }
-}
-
-pumit_status pumit__dataset_add_file(pumit_dataset *dataset, const char *path, int64_t label)
-{
-    pumit__sniffed file;
-    pumit_status status = pumit__sniff(&file, path);
-    if (status == PUMIT_OK) status = add_sniffed(dataset, &file, label);
-    pumit__sniffed_free(&file);
-    return pumit__dataset_skip(dataset, status);
-}
-
-static pumit_status add_path(pumit_dataset *dataset, const char *path, bool folders_are_labels)
-{
-    struct stat info;
-    PUMIT__REQUIRE(path, "pumit_dataset_open: a path is NULL");
-    if (stat(path, &info) != 0)
-        return pumit__fail(errno == ENOENT || errno == ENOTDIR ? PUMIT_ERROR_NOT_FOUND
-                                                               : PUMIT_ERROR_IO,
-                           "%s: cannot read: %s", path, strerror(errno));
-    if (folders_are_labels) return pumit__dataset_add_classes(dataset, path);
-    if (S_ISDIR(info.st_mode)) return pumit__dataset_add_folder(dataset, path, -1);
-    if (pumit__ends_with(path, ".txt") || pumit__ends_with(path, ".csv"))
-        return pumit__dataset_add_list(dataset, path);
-    return pumit__dataset_add_file(dataset, path, -1);
+    pumit__sources sources = {.split = dataset->split, .ignored = on_ignored, .user = dataset};
+    pumit_status status = PUMIT_OK;
+    for (int32_t i = 0; status == PUMIT_OK && i < count; i++)
+        status = folders_are_labels ? pumit__sources_add_classes(&sources, paths[i])
+                                    : pumit__sources_add(&sources, paths[i]);
+    for (int64_t i = 0; status == PUMIT_OK && i < sources.count; i++)
+        status = pumit__dataset_skip(dataset, add_source(dataset, &sources.items[i]));
+    pumit__sources_free(&sources);
+    return status;
 }
 
 static pumit_status read_options(pumit_dataset *dataset, int32_t *folders_are_labels,
@@ -156,8 +155,7 @@ pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context, int
     int32_t folders_are_labels = 0;
     pumit_status status;
     PUMIT__GO(read_options(dataset, &folders_are_labels, options));
-    for (int32_t i = 0; i < count; i++)
-        PUMIT__GO(add_path(dataset, paths[i], folders_are_labels != 0));
+    PUMIT__GO(add_paths(dataset, count, paths, folders_are_labels != 0));
     if (dataset->count == 0) PUMIT__GO(fail_empty(dataset, count, paths[0]));
     count_classes(dataset);
     dataset->ctx = NULL;

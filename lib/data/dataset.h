@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a dataset, and its sources: files, folders, lists, archives. */
+/* The inside of a dataset. */
 #ifndef PUMIT_LIB_DATA_DATASET_H
 #define PUMIT_LIB_DATA_DATASET_H
 
@@ -26,19 +26,13 @@ struct pumit_dataset {
 
 /* Takes `volume`, on failure too; copies `name`. */
 pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
-                                 int64_t label);
+                                 int64_t label, double weight);
 
 /* After a file failed: PUMIT_OK if it was skipped, counted and logged, else the status, which stops all. */
 pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status);
 
-/* Each skips what it cannot read, and fails only for what concerns the whole. */
-pumit_status pumit__dataset_add_file(pumit_dataset *dataset, const char *path, int64_t label);
-pumit_status pumit__dataset_add_folder(pumit_dataset *dataset, const char *path, int64_t label);
-/* A folder of one folder per class. */
-pumit_status pumit__dataset_add_classes(pumit_dataset *dataset, const char *path);
-pumit_status pumit__dataset_add_list(pumit_dataset *dataset, const char *path);
-
-/* The images of an .npz; the caller skips on failure. `label` stands for missing ones. */
-pumit_status pumit__dataset_add_npz(pumit_dataset *dataset, const char *path, int64_t label);
+/* The images of a prepared folder that are of the dataset's split. `label` stands for missing ones. */
+pumit_status pumit__dataset_add_prepared(pumit_dataset *dataset, const char *folder, int64_t label,
+                                         double weight);
 
 #endif

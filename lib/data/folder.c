@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Folders as sources of a dataset: all levels, in the order of names, hidden entries left out. */
-#include "lib/data/dataset.h"
+/* Folders as sources: all levels, in the order of names, hidden entries left out. */
+#include "lib/data/source.h"
 
-#include "lib/tensor/context.h"
+#include "lib/data/prepared.h"
+#include "lib/data/volume.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -71,7 +72,8 @@ static pumit_status list_folder(listing *out, const char *folder)
 static bool has_image_ending(const char *path)
 {
     static const char *const endings[] = {".nii",    ".nii.gz", ".hdr", ".hdr.gz", ".img",
-                                          ".img.gz", ".png",    ".jpg", ".jpeg",   ".npz"};
+                                          ".img.gz", ".png",    ".jpg", ".jpeg",   ".tif",
+                                          ".tiff",   ".npy",    ".npz"};
     for (int64_t i = 0; i < PUMIT__COUNT(endings); i++)
         if (pumit__ends_with(path, endings[i])) return true;
     return false;
@@ -86,20 +88,33 @@ static bool is_second_half(const char *path)
     return second;
 }
 
-static pumit_status walk(pumit_dataset *dataset, const char *folder, int64_t label,
-                         const level *above);
+static pumit_status walk(pumit__sources *sources, const char *folder,
+                         const pumit__source_tags *tags, const level *above);
 
-static pumit_status visit(pumit_dataset *dataset, const char *path, int64_t label,
+/* A folder with an image's name is somebody's mistake, unless images lie in it. */
+static pumit_status walk_named(pumit__sources *sources, const char *folder,
+                               const pumit__source_tags *tags, const level *above)
+{
+    const int64_t before = sources->count;
+    PUMIT__TRY(walk(sources, folder, tags, above));
+    if (sources->count > before || !has_image_ending(folder)) return PUMIT_OK;
+    return pumit__sources_push(
+        sources, folder, tags,
+        pumit__fail(PUMIT_ERROR_FORMAT, "%s: is a folder without images, not an image", folder));
+}
+
+static pumit_status visit(pumit__sources *sources, const char *path, const pumit__source_tags *tags,
                           const level *above)
 {
     struct stat info;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return walk(dataset, path, label, above);
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        return walk_named(sources, path, tags, above);
     if (!has_image_ending(path) || is_second_half(path)) return PUMIT_OK;
-    return pumit__dataset_add_file(dataset, path, label);
+    return pumit__sources_push(sources, path, tags, PUMIT_OK);
 }
 
-static pumit_status walk(pumit_dataset *dataset, const char *folder, int64_t label,
-                         const level *above)
+static pumit_status walk(pumit__sources *sources, const char *folder,
+                         const pumit__source_tags *tags, const level *above)
 {
     struct stat info;
     level here = {.above = above, .depth = above ? above->depth + 1 : 0};
@@ -108,39 +123,52 @@ static pumit_status walk(pumit_dataset *dataset, const char *folder, int64_t lab
     here.inode = info.st_ino;
     for (const level *l = above; l; l = l->above)
         if (l->device == here.device && l->inode == here.inode) return PUMIT_OK;
+    if (pumit__prepared_is(folder)) return pumit__sources_push(sources, folder, tags, PUMIT_OK);
     listing entries;
     const pumit_status listed = list_folder(&entries, folder);
-    if (listed != PUMIT_OK) return pumit__dataset_skip(dataset, listed);
+    if (listed == PUMIT_ERROR_OUT_OF_MEMORY) return listed;
+    if (listed != PUMIT_OK) return pumit__sources_push(sources, folder, tags, listed);
     pumit_status status = PUMIT_OK;
     for (int64_t i = 0; status == PUMIT_OK && i < entries.count; i++)
-        status = visit(dataset, entries.paths[i], label, &here);
+        status = visit(sources, entries.paths[i], tags, &here);
     free_listing(&entries);
     return status;
 }
 
-pumit_status pumit__dataset_add_folder(pumit_dataset *dataset, const char *path, int64_t label)
+pumit_status pumit__sources_add_folder(pumit__sources *sources, const char *path,
+                                       const pumit__source_tags *tags)
 {
-    return walk(dataset, path, label, NULL);
+    return walk_named(sources, path, tags, NULL);
 }
 
-pumit_status pumit__dataset_add_classes(pumit_dataset *dataset, const char *path)
+static pumit_status add_class(pumit__sources *sources, const char *path, int64_t *label)
+{
+    struct stat info;
+    pumit__source_tags tags = PUMIT__NO_TAGS;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        tags.label = (*label)++;
+        return walk(sources, path, &tags, NULL);
+    }
+    if (has_image_ending(path) && sources->ignored) sources->ignored(sources->user, path);
+    return PUMIT_OK;
+}
+
+pumit_status pumit__sources_add_classes(pumit__sources *sources, const char *path)
 {
     listing entries;
     struct stat info;
+    int64_t label = 0;
     if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
         return pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
                            "%s: is not a folder of one folder per class (folders_are_labels)",
                            path);
     PUMIT__TRY(list_folder(&entries, path));
+    const char *slash = strrchr(path, '/');
+    sources->collection = slash && slash[1] ? slash + 1 : path;
     pumit_status status = PUMIT_OK;
-    int64_t label = 0;
-    for (int64_t i = 0; status == PUMIT_OK && i < entries.count; i++) {
-        if (stat(entries.paths[i], &info) == 0 && S_ISDIR(info.st_mode))
-            status = pumit__dataset_add_folder(dataset, entries.paths[i], label++);
-        else if (has_image_ending(entries.paths[i]))
-            pumit__log(dataset->ctx, PUMIT_LOG_WARNING, "ignored: %s: is in no class's folder",
-                       entries.paths[i]);
-    }
+    for (int64_t i = 0; status == PUMIT_OK && i < entries.count; i++)
+        status = add_class(sources, entries.paths[i], &label);
+    sources->collection = NULL;
     free_listing(&entries);
     return status;
 }

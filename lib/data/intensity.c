@@ -104,6 +104,10 @@ static pumit__window stretch(population *p)
 pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
 {
     const int64_t *s = volume->shape;
+    if (volume->file) {
+        *out = (pumit__window){0, 1};
+        return PUMIT_OK;
+    }
     /* Pictures use the whole range by convention; 8-bit scans are some scanner's or converter's choice. */
     if (volume->eight_bit && (isinf(volume->spacing[0]) || s[3] == 3)) {
         *out = (pumit__window){0, 1.0 / 255};
@@ -167,14 +171,13 @@ pumit_status pumit_volume_to_tensor(pumit_tensor **out, const pumit_volume *volu
     pumit_tensor *tensor;
     PUMIT__TRY(pumit_tensor_create(&tensor, context, PUMIT_F32, 5, shape));
     void *data;
-    const pumit_status status = pumit_tensor_data(&data, tensor);
+    pumit_status status = pumit_tensor_data(&data, tensor);
+    static const int64_t start[3] = {0, 0, 0};
+    if (status == PUMIT_OK) status = pumit__volume_box(data, volume, &window, start, s, channels);
     if (status != PUMIT_OK) {
         pumit_tensor_release(tensor);
         return status;
     }
-    for (int64_t row = 0; row < s[0] * s[1]; row++)
-        pumit__window_row((float *)data + row * s[2] * channels, volume, &window, row / s[1],
-                          row % s[1], 0, s[2], channels);
     *out = tensor;
     return PUMIT_OK;
 }

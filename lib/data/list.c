@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text lists as sources of a dataset: .txt with a path a line, .csv with columns "path", "label", "split". */
-#include "lib/data/dataset.h"
+/* Text lists as sources: .txt with a path a line, .csv with columns "path", "label", "split", "modality", "weight". */
+#include "lib/data/source.h"
+
+#include "lib/data/csv.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
-#define MOST_BYTES   (INT64_C(1) << 28)
-#define MOST_COLUMNS 64
+#define MOST_BYTES (INT64_C(1) << 28)
+
+typedef enum { PATH, LABEL, SPLIT, MODALITY, WEIGHT, COLUMNS } column;
+static const char *const NAMES[COLUMNS] = {"path", "label", "split", "modality", "weight"};
 
 typedef struct {
-    pumit_dataset *dataset;
+    pumit__sources *sources;
     const char *path;
     int line;
-    int path_column, label_column, split_column; /* -1: none */
+    int places[COLUMNS]; /* of the columns; -1: none */
 } reader;
 
 /* The path itself if it is absolute, else beside the list. */
@@ -26,19 +31,20 @@ static char *resolve(const char *list, const char *entry)
     return pumit__format("%.*s/%s", (int)(slash - list), list, entry);
 }
 
-static pumit_status add_existing(pumit_dataset *dataset, const char *path, int64_t label)
+static pumit_status add_existing(pumit__sources *sources, const char *path,
+                                 const pumit__source_tags *tags)
 {
     struct stat info;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        return pumit__dataset_add_folder(dataset, path, label);
-    return pumit__dataset_add_file(dataset, path, label);
+        return pumit__sources_add_folder(sources, path, tags);
+    return pumit__sources_push(sources, path, tags, PUMIT_OK);
 }
 
-static pumit_status add_entry(const reader *r, const char *entry, int64_t label)
+static pumit_status add_entry(const reader *r, const char *entry, const pumit__source_tags *tags)
 {
     char *path = resolve(r->path, entry);
     if (!path) return pumit__fail_memory(0, r->path);
-    const pumit_status status = add_existing(r->dataset, path, label);
+    const pumit_status status = add_existing(r->sources, path, tags);
     free(path);
     return status;
 }
@@ -52,49 +58,28 @@ static char *trim(char *text)
     return text;
 }
 
-/* One field, unquoted in place; `*cursor` moves behind its comma, or to NULL at the end of the line. */
-static char *next_field(char **cursor)
+static int trimmed_fields(char *fields[PUMIT__CSV_COLUMNS], char *line)
 {
-    char *src = *cursor, *dst = *cursor, *const field = *cursor;
-    bool quoted = false;
-    for (; *src && (quoted || *src != ','); src++) {
-        if (*src != '"')
-            *dst++ = *src;
-        else if (quoted && src[1] == '"')
-            *dst++ = *src++;
-        else
-            quoted = !quoted;
-    }
-    *cursor = *src ? src + 1 : NULL;
-    *dst = '\0';
-    return trim(field);
-}
-
-static int split_fields(char *fields[MOST_COLUMNS], char *line)
-{
-    int count = 0;
-    for (char *cursor = line; cursor && count < MOST_COLUMNS; count++)
-        fields[count] = next_field(&cursor);
+    const int count = pumit__csv_fields(fields, line);
+    for (int i = 0; i < count; i++) fields[i] = trim(fields[i]);
     return count;
 }
 
 static pumit_status read_columns(reader *r, char *line)
 {
-    char *fields[MOST_COLUMNS];
-    const int count = split_fields(fields, line);
-    for (int i = count - 1; i >= 0; i--) {
-        if (strcasecmp(fields[i], "path") == 0) r->path_column = i;
-        if (strcasecmp(fields[i], "label") == 0) r->label_column = i;
-        if (strcasecmp(fields[i], "split") == 0) r->split_column = i;
-    }
-    if (r->path_column < 0)
+    char *fields[PUMIT__CSV_COLUMNS];
+    const int count = trimmed_fields(fields, line);
+    for (int i = count - 1; i >= 0; i--)
+        for (int c = 0; c < COLUMNS; c++)
+            if (strcasecmp(fields[i], NAMES[c]) == 0) r->places[c] = i;
+    if (r->places[PATH] < 0)
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: its first line names no column \"path\"",
                            r->path);
-    if (r->dataset->split && r->split_column < 0)
+    if (r->sources->split && r->places[SPLIT] < 0)
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: its first line names no column \"split\", so \"%s\" cannot be "
                            "chosen",
-                           r->path, r->dataset->split);
+                           r->path, r->sources->split);
     return PUMIT_OK;
 }
 
@@ -112,17 +97,42 @@ static pumit_status parse_label(int64_t *out, const reader *r, const char *text)
     return PUMIT_OK;
 }
 
+static pumit_status parse_weight(double *out, const reader *r, const char *text)
+{
+    char *end;
+    *out = 1;
+    if (!*text) return PUMIT_OK;
+    *out = strtod(text, &end);
+    if (*end || !(*out > 0) || !isfinite(*out))
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: line %d: weight \"%s\" is no number above 0",
+                           r->path, r->line, text);
+    return PUMIT_OK;
+}
+
+static pumit_status check_word(const reader *r, column c, const char *text)
+{
+    if (strlen(text) < PUMIT__SOURCE_WORD) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_FORMAT, "%s: line %d: %s \"%s\" has more than %d letters",
+                       r->path, r->line, NAMES[c], text, PUMIT__SOURCE_WORD - 1);
+}
+
 static pumit_status read_row(const reader *r, char *line)
 {
-    char *fields[MOST_COLUMNS];
-    const int count = split_fields(fields, line);
-    if (r->path_column >= count || r->label_column >= count || r->split_column >= count)
-        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: line %d has too few columns", r->path, r->line);
-    if (r->dataset->split && strcasecmp(fields[r->split_column], r->dataset->split) != 0)
-        return PUMIT_OK;
-    int64_t label = -1;
-    if (r->label_column >= 0) PUMIT__TRY(parse_label(&label, r, fields[r->label_column]));
-    return add_entry(r, fields[r->path_column], label);
+    char *fields[PUMIT__CSV_COLUMNS], *values[COLUMNS], nothing[1] = "";
+    const int count = trimmed_fields(fields, line);
+    for (int c = 0; c < COLUMNS; c++) {
+        if (r->places[c] >= count)
+            return pumit__fail(PUMIT_ERROR_FORMAT, "%s: line %d has too few columns", r->path,
+                               r->line);
+        values[c] = r->places[c] < 0 ? nothing : fields[r->places[c]];
+    }
+    if (r->sources->split && strcasecmp(values[SPLIT], r->sources->split) != 0) return PUMIT_OK;
+    pumit__source_tags tags = {.split = values[SPLIT], .modality = values[MODALITY]};
+    PUMIT__TRY(parse_label(&tags.label, r, values[LABEL]));
+    PUMIT__TRY(parse_weight(&tags.weight, r, values[WEIGHT]));
+    PUMIT__TRY(check_word(r, SPLIT, values[SPLIT]));
+    PUMIT__TRY(check_word(r, MODALITY, values[MODALITY]));
+    return add_entry(r, values[PATH], &tags);
 }
 
 static pumit_status read_line(reader *r, char *line, bool csv)
@@ -130,15 +140,15 @@ static pumit_status read_line(reader *r, char *line, bool csv)
     char *text = trim(line);
     r->line++;
     if (!*text) return PUMIT_OK;
-    if (csv) return r->path_column < 0 ? read_columns(r, text) : read_row(r, text);
-    return *text == '#' ? PUMIT_OK : add_entry(r, text, -1);
+    if (csv) return r->places[PATH] < 0 ? read_columns(r, text) : read_row(r, text);
+    const pumit__source_tags none = PUMIT__NO_TAGS;
+    return *text == '#' ? PUMIT_OK : add_entry(r, text, &none);
 }
 
-pumit_status pumit__dataset_add_list(pumit_dataset *dataset, const char *path)
+static pumit_status read_lines(pumit__sources *sources, char *content, const char *path)
 {
-    char *content;
-    PUMIT__TRY(pumit__read_file(&content, NULL, path, MOST_BYTES));
-    reader r = {dataset, path, 0, -1, -1, -1};
+    reader r = {.sources = sources, .path = path};
+    for (int c = 0; c < COLUMNS; c++) r.places[c] = -1;
     const bool csv = pumit__ends_with(path, ".csv");
     char *next = strncmp(content, "\xef\xbb\xbf", 3) == 0 ? content + 3 : content;
     pumit_status status = PUMIT_OK;
@@ -148,6 +158,19 @@ pumit_status pumit__dataset_add_list(pumit_dataset *dataset, const char *path)
         if (next) *next++ = '\0';
         status = read_line(&r, line, csv);
     }
-    free(content);
+    return status;
+}
+
+pumit_status pumit__sources_add_list(pumit__sources *sources, const char *path)
+{
+    char *content;
+    pumit__csv_locale locale;
+    PUMIT__TRY(pumit__csv_locale_begin(&locale));
+    pumit_status status = pumit__read_file(&content, NULL, path, MOST_BYTES);
+    if (status == PUMIT_OK) {
+        status = read_lines(sources, content, path);
+        free(content);
+    }
+    pumit__csv_locale_end(&locale);
     return status;
 }

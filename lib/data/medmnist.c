@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* MedMNIST-style archives: SPLIT_images (N, H, W), (N, H, W, 3) or (N, D, H, W), and SPLIT_labels (N) or (N, 1). */
-#include "lib/data/dataset.h"
+#include "lib/data/images.h"
 #include "lib/data/npy.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const char *const SPLITS[] = {"train", "val", "test"};
+
+struct pumit__archive {
+    const pumit_context *ctx;
+    const char *path, *wanted; /* wanted: a split, NULL for all */
+    int64_t most_bytes;
+    int split; /* place in SPLITS of what is open; -1: nothing yet */
+    bool any;  /* a split was there */
+    pumit__array images, labels;
+    bool labelled;
+    pumit__image layout; /* of each image */
+    int64_t next;        /* in images */
+};
 
 static pumit_status fail_shape(const char *path, const char *key)
 {
@@ -54,77 +68,83 @@ static pumit_status label_of(int64_t *out, const pumit__array *labels, int64_t i
     return PUMIT_OK;
 }
 
-static pumit_status add_image(pumit_dataset *dataset, const pumit__image *layout,
-                              const pumit__array *images, int64_t i, const char *path,
-                              const char *split, int64_t label)
+static pumit_status read_image(pumit_volume **out, const pumit__archive *a, int64_t i)
 {
-    pumit__image image = *layout;
-    pumit_volume *volume;
-    char *name = pumit__format("%s[%s %lld]", path, split, (long long)i);
-    image.voxels = pumit__calloc(pumit__array_item_count(images), sizeof(float));
-    pumit_status status = PUMIT_OK;
-    if (!name || !image.voxels) {
-        status = pumit__fail_memory(pumit__array_item_count(images) * 4, path);
-        goto out;
-    }
-    pumit__array_item(image.voxels, images, i);
-    PUMIT__GO(pumit__volume_adopt(&volume, &image));
-    PUMIT__GO(pumit__dataset_push(dataset, volume, name, label));
-out:
+    pumit__image image = a->layout;
+    const int64_t count = pumit__array_item_count(&a->images);
+    image.voxels = pumit__calloc(count, sizeof(float));
+    if (!image.voxels) return pumit__fail_memory(count * (int64_t)sizeof(float), a->path);
+    pumit__array_item(image.voxels, &a->images, i);
+    const pumit_status status = pumit__volume_adopt(out, &image);
     free(image.voxels);
-    free(name);
     return status;
 }
 
-static pumit_status add_images(pumit_dataset *dataset, const pumit__array *images,
-                               const pumit__array *labels, const char *path, const char *split,
-                               int64_t fallback)
+static void close_split(pumit__archive *a)
 {
-    pumit__image layout;
+    pumit__array_free(&a->images);
+    pumit__array_free(&a->labels);
+    a->images = a->labels = (pumit__array){0};
+    a->next = 0;
+}
+
+/* A split that is not there has no images. */
+static pumit_status open_split(pumit__archive *a, const char *split)
+{
+    char key[32];
+    bool found;
     int64_t voxels;
-    PUMIT__TRY(choose_layout(&layout, images, path, split));
-    PUMIT__TRY(pumit__check_voxels(&voxels, dataset->ctx, layout.size, layout.channels, path));
-    if (labels) PUMIT__TRY(check_labels(labels, images->shape[0], path, split));
-    for (int64_t i = 0; i < images->shape[0]; i++) {
-        int64_t label = fallback;
-        if (labels) PUMIT__TRY(label_of(&label, labels, i, path));
-        PUMIT__TRY(add_image(dataset, &layout, images, i, path, split, label));
-    }
+    close_split(a);
+    snprintf(key, sizeof key, "%s_images", split);
+    PUMIT__TRY(pumit__npz_read(&a->images, &found, a->path, key, a->most_bytes));
+    if (!found) return PUMIT_OK;
+    a->any = true;
+    snprintf(key, sizeof key, "%s_labels", split);
+    PUMIT__TRY(pumit__npz_read(&a->labels, &a->labelled, a->path, key, a->most_bytes));
+    PUMIT__TRY(choose_layout(&a->layout, &a->images, a->path, split));
+    PUMIT__TRY(pumit__check_voxels(&voxels, a->ctx, a->layout.size, a->layout.channels, a->path));
+    return a->labelled ? check_labels(&a->labels, a->images.shape[0], a->path, split) : PUMIT_OK;
+}
+
+pumit_status pumit__archive_open(pumit__archive **out, const pumit_context *ctx, const char *path,
+                                 const char *split, int64_t most_bytes)
+{
+    *out = pumit__calloc(1, sizeof **out);
+    if (!*out) return pumit__fail_memory(sizeof **out, path);
+    **out = (pumit__archive){
+        .ctx = ctx, .path = path, .wanted = split, .most_bytes = most_bytes, .split = -1};
     return PUMIT_OK;
 }
 
-static pumit_status add_split(pumit_dataset *dataset, bool *found, const char *path,
-                              const char *split, int64_t fallback)
+static pumit_status check_any(const pumit__archive *a)
 {
-    char key[32];
-    bool labelled = false;
-    pumit__array images = {0}, labels = {0};
-    pumit_status status;
-    snprintf(key, sizeof key, "%s_images", split);
-    PUMIT__GO(pumit__npz_read(&images, found, path, key, dataset->most_bytes));
-    if (!*found) goto out;
-    snprintf(key, sizeof key, "%s_labels", split);
-    PUMIT__GO(pumit__npz_read(&labels, &labelled, path, key, dataset->most_bytes));
-    PUMIT__GO(add_images(dataset, &images, labelled ? &labels : NULL, path, split, fallback));
-out:
-    pumit__array_free(&images);
-    pumit__array_free(&labels);
-    return status;
+    if (a->any) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_FORMAT,
+                       "%s: has no \"%s_images\"%s: not an archive of MedMNIST's layout", a->path,
+                       a->wanted ? a->wanted : "train",
+                       a->wanted ? "" : ", \"val_images\" or \"test_images\"");
 }
 
-pumit_status pumit__dataset_add_npz(pumit_dataset *dataset, const char *path, int64_t label)
+pumit_status pumit__archive_next(pumit_volume **out, pumit__image_tag *tag, pumit__archive *a)
 {
-    static const char *const splits[] = {"train", "val", "test"};
-    bool any = false;
-    for (int64_t i = 0; i < PUMIT__COUNT(splits); i++) {
-        bool found = false;
-        if (dataset->split && strcmp(dataset->split, splits[i]) != 0) continue;
-        PUMIT__TRY(add_split(dataset, &found, path, splits[i], label));
-        any = any || found;
+    *out = NULL;
+    while (a->split < 0 || a->next == a->images.shape[0]) {
+        if (a->split + 1 == PUMIT__COUNT(SPLITS)) return check_any(a);
+        const char *split = SPLITS[++a->split];
+        if (a->wanted && strcmp(a->wanted, split) != 0)
+            close_split(a);
+        else
+            PUMIT__TRY(open_split(a, split));
     }
-    if (any) return PUMIT_OK;
-    return pumit__fail(PUMIT_ERROR_FORMAT,
-                       "%s: has no \"%s_images\"%s: not an archive of MedMNIST's layout", path,
-                       dataset->split ? dataset->split : "train",
-                       dataset->split ? "" : ", \"val_images\" or \"test_images\"");
+    const int64_t i = a->next++;
+    *tag = (pumit__image_tag){-1, i, SPLITS[a->split]};
+    if (a->labelled) PUMIT__TRY(label_of(&tag->label, &a->labels, i, a->path));
+    return read_image(out, a, i);
+}
+
+void pumit__archive_close(pumit__archive *archive)
+{
+    if (!archive) return;
+    close_split(archive);
+    free(archive);
 }

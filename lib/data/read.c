@@ -132,6 +132,13 @@ static pumit_status read_nifti(pumit_volume **out, const pumit_context *context,
     return status;
 }
 
+pumit_status pumit__picture_read(pumit_volume **out, const pumit_context *ctx,
+                                 const pumit__sniffed *file)
+{
+    return file->kind == PUMIT__FILE_PNG ? pumit__png_read(out, ctx, file)
+                                         : pumit__jpeg_read(out, ctx, file);
+}
+
 static pumit_status read_sniffed(pumit_volume **out, const pumit_context *context,
                                  const pumit__sniffed *file, int64_t index)
 {
@@ -139,8 +146,7 @@ static pumit_status read_sniffed(pumit_volume **out, const pumit_context *contex
     if (file->kind == PUMIT__FILE_ZIP) return refuse_archive(file);
     PUMIT__REQUIRE(index == 0, "%s: holds one image; there is no number %lld", file->path,
                    (long long)index);
-    return file->kind == PUMIT__FILE_PNG ? pumit__png_read(out, context, file)
-                                         : pumit__jpeg_read(out, context, file);
+    return pumit__picture_read(out, context, file);
 }
 
 pumit_status pumit_volume_read(pumit_volume **out, pumit_context *context, const char *path,

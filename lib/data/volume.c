@@ -142,6 +142,8 @@ void pumit_volume_release(pumit_volume *volume)
 {
     if (!volume || atomic_fetch_sub_explicit(&volume->refs, 1, memory_order_acq_rel) != 1) return;
     free(volume->voxels);
+    free(volume->file);
+    free(atomic_load(&volume->decoded));
     free(volume);
 }
 
@@ -175,7 +177,32 @@ const char *pumit_volume_modality(const pumit_volume *volume)
     return volume->modality;
 }
 
+/* Two threads may decode at once; the first to end is kept. */
+static const float *decode(const pumit_volume *volume)
+{
+    static const int64_t start[3] = {0, 0, 0};
+    static const pumit__window whole = {0, 1};
+    const int64_t *s = volume->shape;
+    float *voxels = pumit__calloc(s[0] * s[1] * s[2], s[3] * (int64_t)sizeof *voxels),
+          *other = NULL;
+    if (!voxels) {
+        pumit__fail_memory(s[0] * s[1] * s[2] * s[3] * (int64_t)sizeof *voxels, volume->file);
+        return NULL;
+    }
+    if (pumit__volume_box(voxels, volume, &whole, start, s, s[3]) != PUMIT_OK) {
+        free(voxels);
+        return NULL;
+    }
+    /* The place is a cache: filling it does not change the volume. */
+    _Atomic(float *) *place = (_Atomic(float *) *)(uintptr_t)&volume->decoded;
+    if (atomic_compare_exchange_strong(place, &other, voxels)) return voxels;
+    free(voxels);
+    return other;
+}
+
 const float *pumit_volume_voxels(const pumit_volume *volume)
 {
-    return volume->voxels;
+    if (volume->voxels) return volume->voxels;
+    const float *decoded = atomic_load(&volume->decoded);
+    return decoded ? decoded : decode(volume);
 }

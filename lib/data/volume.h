@@ -20,7 +20,12 @@ struct pumit_volume {
     int32_t axes[3];    /* the source's numbers of D, H, W */
     bool eight_bit;     /* values lie in 0..255 by their type: divided by 255, not stretched */
     char modality[16];
-    float *voxels; /* (D, H, W, C) */
+    float *voxels; /* (D, H, W, C); NULL where they are in `file` */
+
+    /* A prepared image: voxels stay in a .npy of float16 (C, D, H, W) in [0, 1], and are read as they are asked for. */
+    char *file;
+    int64_t file_offset;      /* of the first voxel, in bytes */
+    _Atomic(float *) decoded; /* for pumit_volume_voxels() */
 };
 
 /* What a reader hands over: voxels in the file's order of axes, slowest first. */
@@ -65,16 +70,18 @@ typedef struct {
     double low, scale;
 } pumit__window;
 
+/* {0, 1} for a prepared image. */
 pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume);
 
 /* PUMIT_ERROR_SHAPE unless C voxel channels can become `channels`: gray repeats, RGB becomes luma, equal stays. */
 pumit_status pumit__check_channels(const pumit_volume *volume, int64_t channels);
 
-/* A row of `count` voxels from (d, h, w) on, normalised, as (count, channels). */
+/* A row of `count` voxels in memory from (d, h, w) on, normalised, as (count, channels). */
 void pumit__window_row(float *dst, const pumit_volume *volume, const pumit__window *window,
                        int64_t d, int64_t h, int64_t w, int64_t count, int64_t channels);
 
-/* Voxels low <= i < high (D, H, W) of a volume, normalised, as (..., channels). */
+/* Voxels low <= i < high (D, H, W) of a volume, normalised, as (..., channels). Any thread may call it. Of a prepared image only what is
+ * asked for is read: PUMIT_ERROR_IO or _FORMAT if its file is no longer what it was. */
 pumit_status pumit__volume_box(float *dst, const pumit_volume *volume, const pumit__window *window,
                                const int64_t low[3], const int64_t high[3], int64_t channels);
 
@@ -119,6 +126,10 @@ pumit_status pumit__png_read(pumit_volume **out, const pumit_context *ctx,
                              const pumit__sniffed *file);
 pumit_status pumit__jpeg_read(pumit_volume **out, const pumit_context *ctx,
                               const pumit__sniffed *file);
+
+/* Whatever holds one image: PNG, JPEG, ... */
+pumit_status pumit__picture_read(pumit_volume **out, const pumit_context *ctx,
+                                 const pumit__sniffed *file);
 
 /* An open image file whose volumes are read one after the other. */
 typedef struct pumit__nifti pumit__nifti;

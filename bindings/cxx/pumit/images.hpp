@@ -84,7 +84,9 @@ class volume : public detail::handle<pumit_volume, pumit_volume_release>
     /** (D, H, W, C), borrowed. */
     const float *voxels() const
     {
-        return pumit_volume_voxels(get());
+        const float *out = pumit_volume_voxels(get());
+        if (!out) throw error(PUMIT_ERROR_IO);
+        return out;
     }
     tensor to_tensor(context &owner, int64_t channels) const
     {

@@ -11,7 +11,7 @@ import numpy as np
 from ._ffi import lib
 from ._handle import Handle, Owned, Path, doubles, int64s, made, path_bytes
 from .context import Context
-from .errors import InvalidArgumentError, check
+from .errors import FileError, InvalidArgumentError, check
 from .tensor import Tensor, array_at, dtype_number
 
 Spacing = Sequence[float]  #: {slice, row, column} in mm; slice is infinite for 2D
@@ -110,7 +110,9 @@ class Volume(Handle):
         A read-only array on the volume's own memory, which it keeps alive.
         """
         data = ctypes.cast(lib.pumit_volume_voxels(self), ctypes.c_void_p).value
-        return array_at(data or 0, self.shape, np.dtype(np.float32), self._alive, writeable=False)
+        if not data:
+            raise FileError(lib.pumit_last_error().decode(errors="replace"))
+        return array_at(data, self.shape, np.dtype(np.float32), self._alive, writeable=False)
 
     def to_tensor(self, channels: int = 3, context: Optional[Context] = None) -> Tensor:
         """The image as networks take it: (1, D, H, W, channels), intensities in [0, 1]."""
