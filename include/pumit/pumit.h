@@ -15,6 +15,7 @@
 #include <pumit/lpips.h>
 #include <pumit/module.h>
 #include <pumit/optimizer.h>
+#include <pumit/prepare.h>
 #include <pumit/sac.h>
 #include <pumit/segmenter.h>
 #include <pumit/tensor.h>

@@ -101,18 +101,15 @@ static pumit__window stretch(population *p)
     return (pumit__window){low, 1 / (high - low)};
 }
 
-pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
+/* Pictures use the whole range by convention; 8-bit scans are some scanner's or converter's choice. */
+bool pumit__window_is_fixed(const pumit_volume *volume)
+{
+    return volume->eight_bit && (isinf(volume->spacing[0]) || volume->shape[3] == 3);
+}
+
+pumit_status pumit__stretch_of(pumit__window *out, const pumit_volume *volume)
 {
     const int64_t *s = volume->shape;
-    if (volume->file) {
-        *out = (pumit__window){0, 1};
-        return PUMIT_OK;
-    }
-    /* Pictures use the whole range by convention; 8-bit scans are some scanner's or converter's choice. */
-    if (volume->eight_bit && (isinf(volume->spacing[0]) || s[3] == 3)) {
-        *out = (pumit__window){0, 1.0 / 255};
-        return PUMIT_OK;
-    }
     population p = {.voxels = volume->voxels, .all = s[0] * s[1] * s[2] * s[3]};
     p.coarse = pumit__calloc(2 * BINS, sizeof *p.coarse);
     if (!p.coarse) return pumit__fail_memory(2 * BINS * (int64_t)sizeof *p.coarse, "a histogram");
@@ -120,6 +117,13 @@ pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
     *out = stretch(&p);
     free(p.coarse);
     return PUMIT_OK;
+}
+
+pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
+{
+    *out = volume->file ? (pumit__window){0, 1} : (pumit__window){0, 1.0 / 255};
+    return volume->file || pumit__window_is_fixed(volume) ? PUMIT_OK
+                                                          : pumit__stretch_of(out, volume);
 }
 
 /* ----------------------------------------------------------------------------------------- voxels */

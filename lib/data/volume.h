@@ -73,6 +73,11 @@ typedef struct {
 /* {0, 1} for a prepared image. */
 pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume);
 
+/* Where the type alone says what 0 and 1 are: 8-bit pictures. */
+bool pumit__window_is_fixed(const pumit_volume *volume);
+/* From the 0.5th percentile of the voxels above the minimum to the 99.5th, whatever the type; scale 0 if all are equal. */
+pumit_status pumit__stretch_of(pumit__window *out, const pumit_volume *volume);
+
 /* PUMIT_ERROR_SHAPE unless C voxel channels can become `channels`: gray repeats, RGB becomes luma, equal stays. */
 pumit_status pumit__check_channels(const pumit_volume *volume, int64_t channels);
 

@@ -23,6 +23,7 @@ SCALARS = {
     "double": ctypes.c_double,
     "pumit_log_fn": _ffi.LOG_FN,
     "pumit_progress_fn": _ffi.PROGRESS_FN,
+    "pumit_prepare_fn": _ffi.PREPARE_FN,
 }
 POINTERS = {
     "char *": ctypes.c_char_p,

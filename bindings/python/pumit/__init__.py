@@ -34,6 +34,7 @@ from .errors import (
 from .models import Classifier, SacConv, Tokenizer, TokenizerTerms, Vit, random_visible
 from .module import Model, Parameters, model_file_digest, model_file_info
 from .optimizer import Optimizer, cosine_rate
+from .prepare import prepare
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
 from .train import Scores, Trainer, classification_scores
@@ -85,6 +86,7 @@ __all__ = [
     "file_count",
     "model_file_digest",
     "model_file_info",
+    "prepare",
     "random_visible",
     "status_name",
     "write_png_sheet",

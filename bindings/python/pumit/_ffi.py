@@ -29,6 +29,7 @@ STRINGS = POINTER(c_char_p)
 I32S, I64S, F64S, F32S = POINTER(c_int32), POINTER(c_int64), POINTER(c_double), POINTER(c_float)
 LOG_FN = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
+PREPARE_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
 
 #: name: (result, argument, argument, ...), in the order of the headers.
 FUNCTIONS: dict[str, tuple] = {
@@ -124,6 +125,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_dataset_volume": (HANDLE, HANDLE, I64),
     "pumit_dataset_name": (STRING, HANDLE, I64),
     "pumit_dataset_label": (I64, HANDLE, I64),
+    # prepare.h
+    "pumit_prepare": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE, PREPARE_FN, DATA),
     # sac.h
     "pumit_sac_conv_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_sac_conv_release": (VOID, HANDLE),
