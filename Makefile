@@ -17,7 +17,7 @@ CXX    ?= c++
 PYTHON ?= /usr/bin/python3
 
 PACKAGES := gcc g++ libc6-dev make pkg-config libdnnl-dev libopenblas-openmp-dev zlib1g-dev libnifti2-dev \
-	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev check python3 python3-numpy
+	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev libtiff-dev check python3 python3-numpy python3-nibabel
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wwrite-strings -Wundef -Wvla \
@@ -25,7 +25,7 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 CFLAGS   ?= -O2 -g
 BASE     := -std=gnu11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
 	-fstack-protector-strong -ffp-contract=off -DPUMIT_BUILD
-LIBS     := -ldnnl -lopenblas -lnifti2 -lznz -lcjson -lpng -lturbojpeg -lzip -lz -lm -lpthread -ldl -fopenmp
+LIBS     := -ldnnl -lopenblas -lnifti2 -lznz -lcjson -lpng -lturbojpeg -ltiff -lzip -lz -lm -lpthread -ldl -fopenmp
 LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--as-needed
 
 COMPILE = @mkdir -p $(@D) && echo "  CC   $@" && $(CC) $(BASE) $(CFLAGS) $(WARNINGS)

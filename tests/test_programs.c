@@ -15,7 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const PROGRAMS[] = {"pumit-pretrain-tokenizer",
+static const char *const PROGRAMS[] = {"pumit-prepare",
+                                       "pumit-pretrain-tokenizer",
                                        "pumit-pretrain-vit",
                                        "pumit-finetune-classify",
                                        "pumit-classify",

@@ -150,11 +150,21 @@ static bool ends_with(const char *text, const char *ending)
     return n >= e && strcasecmp(text + n - e, ending) == 0;
 }
 
-/* Only archives and lists know splits; other images would come again in each. */
+/* A folder with a table of prepared images, which has a column of splits. */
+static bool is_prepared(const char *path)
+{
+    char table[4096];
+    snprintf(table, sizeof table, "%s/images-meta.csv", path);
+    return access(table, R_OK) == 0;
+}
+
+/* Only archives, lists and prepared sets know splits; other images would come again in each. */
 static bool has_splits(const path_list *list)
 {
     for (int i = 0; i < list->count; i++)
-        if (!ends_with(list->paths[i], ".npz") && !ends_with(list->paths[i], ".csv")) return false;
+        if (!ends_with(list->paths[i], ".npz") && !ends_with(list->paths[i], ".csv") &&
+            !is_prepared(list->paths[i]))
+            return false;
     return list->count > 0;
 }
 

@@ -25,8 +25,9 @@ extern "C" {
 PUMIT_API pumit_status pumit_degree_of_anisotropy(int32_t *out, const double spacing[3]);
 
 /**
- * Reads an image file: NIfTI-1 and -2 (.nii, .nii.gz, .hdr/.img pairs), PNG, JPEG. The content
- * decides; a picture under a NIfTI name is PUMIT_ERROR_FORMAT. `index` chooses one volume of a 4D file, 0 otherwise.
+ * Reads an image file: NIfTI-1 and -2 (.nii, .nii.gz, .hdr/.img pairs), PNG, JPEG, TIFF (pages of one size are slices of 1 mm cubes), .npy of
+ * shape (H, W), (H, W, 3) of bytes, (D, H, W) or (D, H, W, 1 or 3) (1 mm cubes). The content decides; a picture under a NIfTI name is
+ * PUMIT_ERROR_FORMAT. `index` chooses one volume of a 4D file, 0 otherwise.
  * PUMIT_ERROR_IO, _FORMAT (broken, truncated, not an image), _LIMIT (larger than the context's "limits.voxels"), each naming the
  * file and the reason. @since 0.1
  */

@@ -26,8 +26,11 @@ static bool opens_like_nifti(const pumit__sniffed *file)
 static pumit_status check_name(const pumit__sniffed *file)
 {
     static const char *const geometric[] = {".nii", ".nii.gz", ".hdr", ".img"};
-    if (file->kind != PUMIT__FILE_PNG && file->kind != PUMIT__FILE_JPEG) return PUMIT_OK;
-    const char *kind = file->kind == PUMIT__FILE_PNG ? "PNG" : "JPEG";
+    const char *kind = file->kind == PUMIT__FILE_PNG    ? "PNG"
+                       : file->kind == PUMIT__FILE_JPEG ? "JPEG"
+                       : file->kind == PUMIT__FILE_TIFF ? "TIFF"
+                                                        : NULL;
+    if (!kind) return PUMIT_OK;
     for (int64_t i = 0; i < PUMIT__COUNT(geometric); i++)
         if (pumit__ends_with(file->path, geometric[i]))
             return pumit__fail(
@@ -47,12 +50,18 @@ static pumit_status choose_kind(pumit__sniffed *file)
         file->kind = PUMIT__FILE_JPEG;
     else if (starts_with(file, 0, "PK\3\4", 4) || starts_with(file, 0, "PK\5\6", 4))
         file->kind = PUMIT__FILE_ZIP;
+    else if (starts_with(file, 0, "II*\0", 4) || starts_with(file, 0, "MM\0*", 4) ||
+             starts_with(file, 0, "II+\0", 4) || starts_with(file, 0, "MM\0+", 4))
+        file->kind = PUMIT__FILE_TIFF;
+    else if (starts_with(file, 0, "\x93NUMPY", 6))
+        file->kind = PUMIT__FILE_NPY;
     else if (starts_with(file, 128, "DICM", 4))
         return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
                            "%s: is DICOM; convert the series to NIfTI first, with dcm2niix say",
                            file->path);
     else
-        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is not a NIfTI, PNG or JPEG image", file->path);
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is not a NIfTI, PNG, JPEG, TIFF or NumPy image",
+                           file->path);
     if (file->gzip && file->kind != PUMIT__FILE_NIFTI)
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: only NIfTI is read from gzip; decompress this one", file->path);
@@ -135,8 +144,16 @@ static pumit_status read_nifti(pumit_volume **out, const pumit_context *context,
 pumit_status pumit__picture_read(pumit_volume **out, const pumit_context *ctx,
                                  const pumit__sniffed *file)
 {
-    return file->kind == PUMIT__FILE_PNG ? pumit__png_read(out, ctx, file)
-                                         : pumit__jpeg_read(out, ctx, file);
+    switch (file->kind) {
+    case PUMIT__FILE_PNG:
+        return pumit__png_read(out, ctx, file);
+    case PUMIT__FILE_JPEG:
+        return pumit__jpeg_read(out, ctx, file);
+    case PUMIT__FILE_TIFF:
+        return pumit__tiff_read(out, ctx, file);
+    default:
+        return pumit__npy_read(out, ctx, file);
+    }
 }
 
 static pumit_status read_sniffed(pumit_volume **out, const pumit_context *context,

@@ -105,6 +105,8 @@ typedef enum {
     PUMIT__FILE_NIFTI,
     PUMIT__FILE_PNG,
     PUMIT__FILE_JPEG,
+    PUMIT__FILE_TIFF,
+    PUMIT__FILE_NPY,
     PUMIT__FILE_ZIP
 } pumit__file_kind;
 
@@ -132,7 +134,13 @@ pumit_status pumit__png_read(pumit_volume **out, const pumit_context *ctx,
 pumit_status pumit__jpeg_read(pumit_volume **out, const pumit_context *ctx,
                               const pumit__sniffed *file);
 
-/* Whatever holds one image: PNG, JPEG, ... */
+pumit_status pumit__tiff_read(pumit_volume **out, const pumit_context *ctx,
+                              const pumit__sniffed *file);
+/* A lone .npy: (H, W), (H, W, 3) of u8, (D, H, W), (D, H, W, 1 or 3). */
+pumit_status pumit__npy_read(pumit_volume **out, const pumit_context *ctx,
+                             const pumit__sniffed *file);
+
+/* Whatever holds one image: PNG, JPEG, TIFF, .npy. */
 pumit_status pumit__picture_read(pumit_volume **out, const pumit_context *ctx,
                                  const pumit__sniffed *file);
 

@@ -206,6 +206,17 @@ void test_training(pumit::context &context)
 void test_trainer(pumit::context &context, const std::string &folder)
 {
     const pumit::dataset images(context, {folder + "/sheet.png"});
+    int calls = 0;
+    const pumit::config set{{"output", folder + "/set"}};
+    const std::string report = pumit::prepare(context, {folder + "/sheet.png"}, set,
+                                              [&](int64_t done, int64_t total, const char *) {
+                                                  calls += done == total;
+                                                  return false;
+                                              });
+    EXPECT(calls == 1 && report.find("\"images\":\t1") != std::string::npos);
+    EXPECT(pumit::dataset(context, {folder + "/set"}).count() == 1);
+    EXPECT(status_of([&] { pumit::prepare(context, {folder}, pumit::config()); }) ==
+           PUMIT_ERROR_INVALID_ARGUMENT);
     const pumit::config config{{"recipe", "tokenizer"},
                                {"output", folder + "/run"},
                                {"train.steps", 2},

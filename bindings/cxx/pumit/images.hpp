@@ -157,6 +157,41 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
     }
 };
 
+/** Called as sources are done; true stops the work. */
+using prepare_progress = std::function<bool(int64_t done, int64_t total, const char *path)>;
+
+/**
+ * Prepares images into the folder "output" of the options and gives the report, JSON. What `report` throws stops the work after the
+ * images at hand.
+ */
+inline std::string prepare(context &owner, const std::vector<std::string> &paths,
+                           const config &options, const prepare_progress &report = nullptr)
+{
+    struct call_state {
+        const prepare_progress *report;
+        std::exception_ptr thrown;
+    } state{&report, nullptr};
+    const auto forward = [](void *user, int64_t done, int64_t total, const char *path) -> int32_t {
+        call_state &kept = *static_cast<call_state *>(user);
+        try {
+            return (*kept.report)(done, total, path);
+        } catch (...) {
+            kept.thrown = std::current_exception();
+            return 1;
+        }
+    };
+    std::vector<const char *> names;
+    names.reserve(paths.size());
+    for (const std::string &path : paths) names.push_back(path.c_str());
+    char *out = nullptr;
+    const pumit_status status =
+        pumit_prepare(&out, owner.get(), static_cast<int32_t>(names.size()), names.data(),
+                      options.get(), report ? +forward : nullptr, &state);
+    if (state.thrown) std::rethrow_exception(state.thrown);
+    check(status);
+    return detail::take(out);
+}
+
 } // namespace pumit
 
 #endif
