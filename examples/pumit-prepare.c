@@ -53,7 +53,7 @@ static pumit_status set_modality(cli *c)
 static int32_t on_progress(void *user, int64_t done, int64_t total, const char *path)
 {
     (void)path;
-    return progress_step(user, done, total, NULL);
+    return progress_step(user, done, total, "{}");
 }
 
 static double number_of(const cJSON *report, const char *name)
@@ -104,6 +104,7 @@ static int body(cli *c)
     if (status == PUMIT_OK) status = set_modality(c);
     if (status != PUMIT_OK) return cli_fail(c);
     progress_start(&p, c);
+    p.unit = "file";
     status = pumit_prepare(&report, c->ctx, c->path_count, c->paths, c->config, on_progress, &p);
     progress_end(&p);
     cli_tell_warnings(c);

@@ -21,7 +21,7 @@ static double now(void)
 
 void progress_start(progress *p, const cli *c)
 {
-    *p = (progress){.c = c, .previous = now(), .terminal = isatty(2) == 1};
+    *p = (progress){.c = c, .unit = "step", .previous = now(), .terminal = isatty(2) == 1};
 }
 
 /* Appends "  NAME VALUE" for a number, nothing for what is none. */
@@ -73,33 +73,37 @@ static void print_bar(progress *p, int64_t step, int64_t max_steps, const char *
     p->open = true;
 }
 
-/* Seconds a step, smoothed over the last half minute or so. */
-static double smooth(progress *p, double time)
+/* Seconds a step, smoothed over the last half minute or so; several may have been done at once. */
+static void smooth(progress *p, int64_t step, double time)
 {
     const double last = time - p->previous;
+    const double steps = p->step > 0 && step > p->step ? (double)(step - p->step) : 1;
+    p->step = step;
     p->previous = time;
-    p->each += (p->each > 0 ? 1 - exp(-last / SMOOTHING) : 1) * (last - p->each);
-    return p->each;
+    p->each += (p->each > 0 ? 1 - exp(-last / SMOOTHING) : 1) * (last / steps - p->each);
 }
 
 static void print_step(progress *p, int64_t step, int64_t max_steps, const cJSON *line)
 {
     char text[256], skipped[48] = "";
     const double left = p->each * (double)(max_steps - step);
-    describe_step(text, sizeof text, line, p->each);
+    if (strcmp(p->unit, "step") == 0)
+        describe_step(text, sizeof text, line, p->each);
+    else
+        snprintf(text, sizeof text, "  %.1f %ss/s", p->each > 0 ? 1 / p->each : 0, p->unit);
     if (p->skipped > 0) snprintf(skipped, sizeof skipped, "  %lld skipped", (long long)p->skipped);
     if (p->terminal)
         print_bar(p, step, max_steps, text, skipped, left);
     else
-        cli_say(p->c, "step %lld/%lld%s%s  %d:%02d left", (long long)step, (long long)max_steps,
-                text, skipped, (int)left / 60, (int)left % 60);
+        cli_say(p->c, "%s %lld/%lld%s%s  %d:%02d left", p->unit, (long long)step,
+                (long long)max_steps, text, skipped, (int)left / 60, (int)left % 60);
 }
 
 int32_t progress_step(void *user, int64_t step, int64_t max_steps, const char *metrics)
 {
     progress *const p = user;
     const double time = now();
-    smooth(p, time);
+    smooth(p, step, time);
     if (p->c->quiet) return 0;
     p->skipped += strstr(metrics, "\"skipped\"") != NULL;
     const bool judged = strstr(metrics, "\"validation\"") != NULL;

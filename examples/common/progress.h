@@ -7,6 +7,8 @@
 
 typedef struct {
     const cli *c;
+    const char *unit;         /* what is counted: "step" unless set after progress_start() */
+    int64_t step;             /* the last one */
     double previous, printed; /* seconds: of the last step, of the last output */
     double each;              /* smoothed seconds of a step */
     int64_t skipped;

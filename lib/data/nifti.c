@@ -183,7 +183,8 @@ pumit_status pumit__nifti_read(pumit_volume **out, pumit__nifti *nifti, int64_t 
     pumit__image image = {.size = {h->size[2], h->size[1], h->size[0]},
                           .channels = h->channels,
                           .axes = {2, 1, 0},
-                          .eight_bit = h->eight_bit};
+                          .eight_bit = h->eight_bit,
+                          .guessed = h->guessed};
     pumit__affine_reorder(image.affine, h->affine, slowest_first);
     image.voxels = pumit__calloc(h->voxels, h->channels * (int64_t)sizeof(float));
     if (!image.voxels) return pumit__fail_memory(h->voxels * h->channels * 4, nifti->path);

@@ -180,18 +180,21 @@ static pumit_status choose_offset(pumit__nifti_header *out, const fields *f, con
 
 /* ---------------------------------------------------------------------------------------- geometry */
 
-/* Grid spacings that can be used: what cannot be is mended, with a warning where it matters. */
-static void mend_spacing(double spacing[3], const fields *f, const pumit__nifti_header *header,
+/* Grid spacings that can be used: what cannot be is mended, with a warning where it matters. True if one was made up. */
+static bool mend_spacing(double spacing[3], const fields *f, const pumit__nifti_header *header,
                          const pumit_context *ctx, const char *path)
 {
+    bool guessed = false;
     for (int i = 0; i < 3; i++) {
         const double stored = f->pixdim[i + 1];
         const bool usable = isfinite(stored) && fabs(stored) > 1e-9 && fabs(stored) < 1e9;
         spacing[i] = usable ? fabs(stored) : 1;
+        guessed = guessed || (header->size[i] > 1 && !usable);
         if (header->size[i] > 1 && !(usable && stored > 0))
             pumit__log(ctx, PUMIT_LOG_WARNING, "%s: spacing %g along axis %d taken as %g mm", path,
                        stored, i, spacing[i]);
     }
+    return guessed;
 }
 
 /* A single slice may come without a step to the next: across the other two then. */
@@ -247,7 +250,7 @@ static void choose_affine(pumit__nifti_header *out, const fields *f, const pumit
                           const char *path)
 {
     double spacing[3];
-    mend_spacing(spacing, f, out, ctx, path);
+    const bool guessed = mend_spacing(spacing, f, out, ctx, path);
     out->affine[12] = out->affine[13] = out->affine[14] = 0;
     out->affine[15] = 1;
     bool good = false;
@@ -255,16 +258,19 @@ static void choose_affine(pumit__nifti_header *out, const fields *f, const pumit
         affine_of_sform(out->affine, f);
         good = mended_is_good(out->affine, out->size);
     }
+    out->guessed = !good && guessed;
     if (!good && f->qform > 0) {
         affine_of_qform(out->affine, f, spacing);
         good = mended_is_good(out->affine, out->size);
     }
     if (!good) affine_of_spacing(out->affine, spacing);
-    if (!good && (f->sform > 0 || f->qform > 0))
+    if (!good && (f->sform > 0 || f->qform > 0)) {
+        out->guessed = true;
         pumit__log(ctx, PUMIT_LOG_WARNING,
                    "%s: its affine is singular or not finite; the spacings are used instead, its "
                    "orientation is unknown",
                    path);
+    }
     scale_to_mm(out->affine, f->units);
 }
 

@@ -215,6 +215,10 @@ pumit_status pumit__prepare_image(pumit__prepared_image *out, const pumit_volume
     pumit__window stretch, window;
     grid g;
     *out = (pumit__prepared_image){0};
+    if (volume->guessed)
+        return pumit__fail(
+            PUMIT_ERROR_FORMAT,
+            "its spacing or affine is zero, singular or not finite; mend its header");
     PUMIT__TRY(measure(out, volume, options->allow_nan));
     PUMIT__TRY(pumit__stretch_of(&stretch, volume));
     window = pumit__window_is_fixed(volume) ? (pumit__window){0, 1.0 / 255} : stretch;

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 
 #define MOST_BYTES (INT64_C(1) << 32)
-#define MOST_HEAD  65536 /* bytes before the voxels of a .npy */
+/* Bytes before the voxels of a .npy: numpy fills them up to a multiple of 64, and this one does not fit into 64. */
+#define LEAST_HEAD 128
+#define MOST_HEAD  65536
 
 static const char *const NAMES[] = {
 #define X(name, text) text,
@@ -207,7 +209,8 @@ pumit_status pumit__prepared_file(char **path, int64_t *offset, const char *fold
     if (stat(file, &info) != 0)
         status = pumit__fail(errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO,
                              "%s: cannot read: %s", file, strerror(errno));
-    else if (info.st_size - 2 * voxels < 16 || info.st_size - 2 * voxels > MOST_HEAD)
+    else if (info.st_size - 2 * voxels < LEAST_HEAD || info.st_size - 2 * voxels > MOST_HEAD ||
+             info.st_size % 2)
         status = pumit__fail(PUMIT_ERROR_FORMAT,
                              "%s: its %lld bytes are not those of the %lld x %lld x %lld voxels "
                              "that %s tells; prepare it again",

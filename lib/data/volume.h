@@ -18,7 +18,8 @@ struct pumit_volume {
     double affine[16];  /* (d, h, w, 1) to world RAS mm */
     int32_t anisotropy; /* of the spacing */
     int32_t axes[3];    /* the source's numbers of D, H, W */
-    bool eight_bit;     /* values lie in 0..255 by their type: divided by 255, not stretched */
+    bool guessed; /* the file's geometry cannot be used: a spacing or the orientation is made up */
+    bool eight_bit; /* values lie in 0..255 by their type: divided by 255, not stretched */
     char modality[16];
     float *voxels; /* (D, H, W, C); NULL where they are in `file` */
 
@@ -32,10 +33,10 @@ struct pumit_volume {
 typedef struct {
     float *voxels; /* (size[0], size[1], size[2], channels) */
     int64_t size[3], channels;
-    double affine[16]; /* from the indices along those three axes; unused if `flat` */
-    int32_t axes[3];   /* the source's numbers of the three axes */
-    bool flat;         /* no geometry: spacing {INFINITY, 1, 1}, size[0] is 1 */
-    bool eight_bit;
+    double affine[16];       /* from the indices along those three axes; unused if `flat` */
+    int32_t axes[3];         /* the source's numbers of the three axes */
+    bool flat;               /* no geometry: spacing {INFINITY, 1, 1}, size[0] is 1 */
+    bool eight_bit, guessed; /* as in a volume */
 } pumit__image;
 
 /* A volume of `image`, whose voxels it takes on success (image->voxels becomes NULL). The affine must be good. */
