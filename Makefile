@@ -98,7 +98,7 @@ bench: deps $(BENCHES)  ## time every kernel and the networks at the paper's siz
 bench-loader: deps $(BUILD)/bench/loader  ## images a second that the loader makes on one core; beside a peer: bench/peer/loader_peer.py
 	@$(BUILD)/bench/loader
 
--include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(wildcard $(BUILD)/bin/*.d)
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(COMMON:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bin/*.d)
 
 include install.mk
 include fuzz.mk

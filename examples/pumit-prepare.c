@@ -68,11 +68,12 @@ static void print_report(const cJSON *report)
     const cJSON *item;
     for (size_t i = 0; i < sizeof COUNTS / sizeof *COUNTS; i++)
         printf("%-16s %.6g\n", COUNTS[i], number_of(report, COUNTS[i]));
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(report, "anisotropy"))
+    for (item = cJSON_GetObjectItemCaseSensitive(report, "anisotropy")->child; item;
+         item = item->next)
         printf("anisotropy %-5s %.6g images\n", item->string, item->valuedouble);
     const cJSON *skipped = cJSON_GetObjectItemCaseSensitive(report, "skipped");
     printf("%-16s %d\n", "skipped", cJSON_GetArraySize(skipped));
-    cJSON_ArrayForEach(item, skipped)
+    for (item = skipped->child; item; item = item->next)
         printf("  %s: %s\n", cJSON_GetObjectItemCaseSensitive(item, "path")->valuestring,
                cJSON_GetObjectItemCaseSensitive(item, "reason")->valuestring);
 }

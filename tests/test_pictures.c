@@ -3,7 +3,9 @@
 #include "tests/image_files.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <tiffio.h>
 
 static pumit_volume *read_volume(const char *name)
 {
@@ -122,6 +124,147 @@ START_TEST(truncated_pictures_are_refused)
 }
 END_TEST
 
+/* A TIFF of `pages` pages, tiled if `tile` > 0; element n of the file's samples is `data` + n * width. */
+static void tiff_write(const char *name, int width, int height, int pages, int samples, int bits,
+                       int format, int photometric, int tile, const void *data)
+{
+    TIFF *tiff = TIFFOpen(files_path(name), "w");
+    const int row = width * samples * bits / 8;
+    const uint8_t *from = data;
+    ck_assert_ptr_nonnull(tiff);
+    for (int page = 0; page < pages; page++, from += row * height) {
+        TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, width);
+        TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, height);
+        TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, samples);
+        TIFFSetField(tiff, TIFFTAG_BITSPERSAMPLE, bits);
+        TIFFSetField(tiff, TIFFTAG_SAMPLEFORMAT, format);
+        TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, photometric);
+        TIFFSetField(tiff, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG);
+        TIFFSetField(tiff, TIFFTAG_COMPRESSION, COMPRESSION_ADOBE_DEFLATE);
+        if (tile > 0) {
+            TIFFSetField(tiff, TIFFTAG_TILEWIDTH, tile);
+            TIFFSetField(tiff, TIFFTAG_TILELENGTH, tile);
+            uint8_t block[16 * 16 * 4];
+            for (int y = 0; y < height; y += tile)
+                for (int x = 0; x < width; x += tile) {
+                    memset(block, 0, sizeof block);
+                    for (int r = 0; r < tile && y + r < height; r++) {
+                        const int left = width - x < tile ? width - x : tile;
+                        memcpy(block + r * tile * bits / 8, from + (y + r) * row + x * bits / 8,
+                               (size_t)(left * bits / 8));
+                    }
+                    ck_assert_int_gt(TIFFWriteTile(tiff, block, (uint32_t)x, (uint32_t)y, 0, 0), 0);
+                }
+        } else {
+            TIFFSetField(tiff, TIFFTAG_ROWSPERSTRIP, 3);
+            for (int y = 0; y < height; y++)
+                ck_assert_int_eq(
+                    TIFFWriteScanline(tiff, (void *)(uintptr_t)(from + y * row), (uint32_t)y, 0),
+                    1);
+        }
+        ck_assert_int_eq(TIFFWriteDirectory(tiff), 1);
+    }
+    TIFFClose(tiff);
+}
+
+START_TEST(tiff_is_read)
+{
+    static float reals[3 * 20 * 18];
+    static uint16_t wide[3 * 20 * 18];
+    static uint8_t bytes[3 * 20 * 18];
+    int64_t shape[4];
+    double spacing[3];
+    for (int i = 0; i < 3 * 20 * 18; i++) {
+        reals[i] = (float)i - 70.5f;
+        wide[i] = (uint16_t)(i * 57);
+        bytes[i] = (uint8_t)i;
+    }
+    const int tile = _i ? 16 : 0;
+    tiff_write("a.tif", 20, 18, 3, 1, 32, SAMPLEFORMAT_IEEEFP, PHOTOMETRIC_MINISBLACK, tile, reals);
+    tiff_write("b.tif", 20, 18, 1, 1, 16, SAMPLEFORMAT_UINT, PHOTOMETRIC_MINISBLACK, tile, wide);
+    tiff_write("c.tif", 20, 18, 1, 1, 8, SAMPLEFORMAT_UINT, PHOTOMETRIC_MINISWHITE, tile, bytes);
+    tiff_write("d.tif", 20, 18, 1, 3, 8, SAMPLEFORMAT_UINT, PHOTOMETRIC_RGB, 0, bytes);
+    pumit_volume *volume = read_volume("a.tif");
+    pumit_volume_shape(volume, shape);
+    pumit_volume_spacing(volume, spacing);
+    check_sizes(shape, 3, 18, 20, 1);
+    ck_assert(spacing[0] == 1 && spacing[1] == 1 && spacing[2] == 1);
+    for (int i = 0; i < 3 * 18 * 20; i++) ck_assert(pumit_volume_voxels(volume)[i] == reals[i]);
+    pumit_volume_release(volume);
+    volume = read_volume("b.tif");
+    pumit_volume_shape(volume, shape);
+    check_sizes(shape, 1, 18, 20, 1);
+    for (int i = 0; i < 18 * 20; i++) ck_assert(pumit_volume_voxels(volume)[i] == wide[i]);
+    pumit_volume_release(volume);
+    volume = read_volume("c.tif");
+    for (int i = 0; i < 18 * 20; i++)
+        ck_assert(pumit_volume_voxels(volume)[i] == 255 - (float)bytes[i]);
+    pumit_volume_release(volume);
+    volume = read_volume("d.tif");
+    pumit_volume_shape(volume, shape);
+    check_sizes(shape, 1, 18, 20, 3);
+    for (int i = 0; i < 3 * 18 * 20; i++) ck_assert(pumit_volume_voxels(volume)[i] == bytes[i]);
+    pumit_volume_release(volume);
+    size_t size;
+    uint8_t *content = files_read("a.tif", &size);
+    for (size_t n = 1; n < size; n += 1 + n / 20) {
+        files_write("cut", content, n);
+        files_check_failed(pumit_volume_read(&volume, files_context, files_path("cut"), 0),
+                           PUMIT_ERROR_FORMAT, "cut", "");
+    }
+    free(content);
+}
+END_TEST
+
+static void write_array(const char *name, const char *type, const char *shape, const void *data,
+                        size_t bytes)
+{
+    static uint8_t file[128 + 4096];
+    memset(file, ' ', 128);
+    memcpy(file, "\x93NUMPY\1\0\x76\0", 10);
+    const int n = snprintf((char *)file + 10, 118,
+                           "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    file[10 + n] = ' ';
+    file[127] = '\n';
+    memcpy(file + 128, data, bytes);
+    files_write(name, file, 128 + bytes);
+}
+
+START_TEST(arrays_are_read)
+{
+    static const struct {
+        const char *type, *shape;
+        int64_t sizes[4];
+        bool flat;
+    } cases[] = {
+        {"|u1", "(6, 4)", {1, 6, 4, 1}, true},        {"|u1", "(2, 4, 3)", {1, 2, 4, 3}, true},
+        {"|i1", "(2, 4, 3)", {2, 4, 3, 1}, false},    {"|u1", "(4, 3, 2)", {4, 3, 2, 1}, false},
+        {"|u1", "(2, 2, 2, 3)", {2, 2, 2, 3}, false}, {"|u1", "(2, 2, 6, 1)", {2, 2, 6, 1}, false}};
+    uint8_t data[24];
+    int64_t shape[4];
+    double spacing[3];
+    for (int i = 0; i < 24; i++) data[i] = (uint8_t)i;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        write_array("a.npy", cases[k].type, cases[k].shape, data, 24);
+        pumit_volume *volume = read_volume("a.npy");
+        pumit_volume_shape(volume, shape);
+        pumit_volume_spacing(volume, spacing);
+        for (int i = 0; i < 4; i++) ck_assert_int_eq(shape[i], cases[k].sizes[i]);
+        ck_assert(cases[k].flat ? isinf(spacing[0]) : spacing[0] == 1);
+        for (int i = 0; i < 24; i++) ck_assert(pumit_volume_voxels(volume)[i] == (float)i);
+        pumit_volume_release(volume);
+    }
+    static const char *const bad[] = {"(24,)", "(2, 3, 4, 1, 1)", "(2, 3, 2, 2)", "(5, 5)",
+                                      "(6, 3)"};
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        pumit_volume *volume;
+        write_array("a.npy", "|u1", bad[k], data, 24);
+        files_check_failed(pumit_volume_read(&volume, files_context, files_path("a.npy"), 0),
+                           PUMIT_ERROR_FORMAT, "a.npy", "shape");
+    }
+}
+END_TEST
+
 /* The content decides, not the name. */
 START_TEST(content_decides)
 {
@@ -188,6 +331,8 @@ Suite *suite_pictures(void)
     tcase_add_test(tcase, png_colours_are_read);
     tcase_add_test(tcase, jpeg_is_read);
     tcase_add_test(tcase, truncated_pictures_are_refused);
+    tcase_add_loop_test(tcase, tiff_is_read, 0, 2);
+    tcase_add_test(tcase, arrays_are_read);
     tcase_add_test(tcase, content_decides);
     tcase_add_test(tcase, sheets_show_every_tile);
     suite_add_tcase(suite, tcase);

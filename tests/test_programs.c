@@ -15,14 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const PROGRAMS[] = {"pumit-prepare",
-                                       "pumit-pretrain-tokenizer",
-                                       "pumit-pretrain-vit",
-                                       "pumit-finetune-classify",
-                                       "pumit-classify",
-                                       "pumit-embed",
-                                       "pumit-reconstruct",
-                                       "pumit-info"};
+static const char *const PROGRAMS[] = {"pumit-prepare",      "pumit-pretrain-tokenizer",
+                                       "pumit-pretrain-vit", "pumit-finetune-classify",
+                                       "pumit-classify",     "pumit-embed",
+                                       "pumit-reconstruct",  "pumit-info"};
 #define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
 #define MOST_WORDS    24
 
@@ -264,6 +260,31 @@ static cJSON *parsed(const answer *a)
     return tree;
 }
 
+START_TEST(preparing)
+{
+    uint8_t rows[16 * 16];
+    for (int i = 0; i < 16 * 16; i++) rows[i] = (uint8_t)i;
+    files_folder("in");
+    png_write("in/a.png", 16, 16, 8, 0, false, rows);
+    files_write("in/b.png", "x", 1);
+    check_line(runf("pumit-prepare %s", files_path("in")), 2, "pumit-prepare", "--output");
+    check_line(
+        runf("pumit-prepare -o %s --foreground much %s", files_path("set"), files_path("in")), 1,
+        "pumit-prepare", "foreground");
+    cJSON *report = parsed(
+        runf("pumit-prepare --json -q -o %s -m */a*=XR %s", files_path("set"), files_path("in")));
+    ck_assert_int_eq(cJSON_GetObjectItem(report, "images")->valueint, 1);
+    cJSON_Delete(report);
+    const answer *a =
+        runf("pumit-prepare -q --strict -o %s %s", files_path("set"), files_path("in"));
+    ck_assert_int_eq(a->status, 1);
+    ck_assert_ptr_nonnull(strstr(a->out, "already_there    1"));
+    ck_assert_ptr_nonnull(strstr(a->out, "in/b.png"));
+    check_line(runf("pumit-prepare -q -o %s %s", files_path("set"), files_path("none")), 1,
+               "pumit-prepare", "none");
+}
+END_TEST
+
 START_TEST(images_are_described)
 {
     static float voxels[30 * 20 * 6];
@@ -485,6 +506,7 @@ Suite *suite_programs(void)
     tcase_add_test(tests, bad_inputs);
     tcase_add_test(tests, renamed_pictures);
     tcase_add_test(tests, bad_outputs);
+    tcase_add_test(tests, preparing);
     tcase_add_test(tests, bad_models);
     tcase_add_test(tests, images_are_described);
     tcase_add_test(tests, one_run_through_all);

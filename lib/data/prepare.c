@@ -82,8 +82,7 @@ static pumit_status read_modality(pumit__prepare_options *o, const cJSON *tree)
     if (!item) return PUMIT_OK;
     if (cJSON_IsString(item)) return check_name(item->valuestring);
     PUMIT__REQUIRE(cJSON_IsArray(item), "modality: is neither a name nor a list of rules");
-    cJSON_ArrayForEach(rule, item)
-    {
+    for (rule = item->child; rule; rule = rule->next) {
         PUMIT__REQUIRE(is_rule(rule), "modality: a rule is not [\"pattern\", \"name\"]");
         PUMIT__TRY(check_name(rule->child->next->valuestring));
     }
@@ -352,6 +351,7 @@ static void *work(void *user)
 static void tell_caller(job *j, pumit_prepare_fn progress, void *user, int64_t *told)
 {
     const int64_t finished = j->finished, last = j->last, count = j->message_count;
+    const bool wanted = progress && !j->stop;
     char **messages = j->messages;
     j->messages = NULL;
     j->message_count = j->message_capacity = 0;
@@ -361,10 +361,9 @@ static void tell_caller(job *j, pumit_prepare_fn progress, void *user, int64_t *
         free(messages[i]);
     }
     free(messages);
-    const bool news = finished != *told && last >= 0;
+    const bool news = wanted && finished != *told && last >= 0;
     *told = finished;
-    const bool cancelled =
-        news && progress && progress(user, finished, j->total, j->tasks[last].origin) != 0;
+    const bool cancelled = news && progress(user, finished, j->total, j->tasks[last].origin) != 0;
     if (cancelled)
         pumit__fail(PUMIT_ERROR_CANCELLED,
                     "%s: stopped after %lld of %lld files; prepare again to go on",

@@ -101,8 +101,9 @@ static const char *modality_of(const job *j, const pumit_volume *volume)
     const cJSON *rules = j->options->modality, *rule;
     if (*j->source->modality) return j->source->modality;
     if (cJSON_IsString(rules)) return rules->valuestring;
-    cJSON_ArrayForEach(rule, rules) if (fnmatch(rule->child->valuestring, j->origin, 0) ==
-                                        0) return rule->child->next->valuestring;
+    for (rule = rules ? rules->child : NULL; rule; rule = rule->next)
+        if (fnmatch(rule->child->valuestring, j->origin, 0) == 0)
+            return rule->child->next->valuestring;
     return volume->modality;
 }
 

@@ -57,7 +57,7 @@ static pumit_status find_columns(int places[PUMIT__COLUMN_COUNT], char *line, co
         places[c] = -1;
         for (int i = count - 1; i >= 0; i--)
             if (strcmp(fields[i], NAMES[c]) == 0) places[c] = i;
-        if (places[c] < 0 && c <= PUMIT__COLUMN_SPACE_2 && c != PUMIT__COLUMN_MODALITY)
+        if (c <= PUMIT__COLUMN_SPACE_2 && c != PUMIT__COLUMN_MODALITY && places[c] < 0)
             return pumit__fail(PUMIT_ERROR_FORMAT,
                                "%s: its first line names no column \"%s\": not the table of a "
                                "prepared set",
