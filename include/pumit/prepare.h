@@ -36,7 +36,7 @@ typedef int32_t (*pumit_prepare_fn)(void *user, int64_t done, int64_t total, con
  *   list's column "modality" says goes first.
  * - "limits.bytes": most memory for an array of an .npz; default 4 GiB.
  * What cannot be read, images of one value alone, and those whose spacing or affine is unusable, are skipped and reported. Memory: at most 8 bytes a voxel and channel of the largest image per
- * thread; an .npz takes the size of its largest array besides.
+ * thread; a .npy takes its size and an .npz that of its largest array besides.
  *
  * Work that was stopped, by a signal too, goes on when the call is repeated: images-meta.csv tells what is done. Sources with the same path, size
  * and time are not done again, new and changed ones are. The folder's files do not depend on the number of threads or on interruptions.
