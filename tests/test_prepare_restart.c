@@ -173,6 +173,30 @@ START_TEST(killed_work_goes_on)
 }
 END_TEST
 
+/* Cut anywhere, between the rows of a source too: what lacks a row is done again. */
+START_TEST(torn_tables_are_mended)
+{
+    size_t bytes;
+    files_folder("in");
+    write_scans(0, 4);
+    cJSON_Delete(prepare("in", "whole", 1));
+    cJSON_Delete(prepare("in", "set", 1));
+    uint8_t *table = files_read("set/images-meta.csv", &bytes);
+    int again = 0;
+    for (size_t cut = 1; cut < 900; cut += 61) {
+        files_write("set/images-meta.csv", table, bytes - cut);
+        cJSON *report = prepare("in", "set", 1);
+        ck_assert_int_eq(number(report, "done") + number(report, "already_there"), 4);
+        again = number(report, "done");
+        ck_assert_int_ge(again, 1);
+        cJSON_Delete(report);
+        check_same_set("whole", "set");
+    }
+    ck_assert_int_gt(again, 1);
+    free(table);
+}
+END_TEST
+
 static ino_t inode(const char *name)
 {
     struct stat info;
@@ -418,6 +442,7 @@ Suite *suite_prepare_restart(void)
     tcase_add_checked_fixture(tcase, files_setup, files_teardown);
     tcase_add_test(tcase, the_number_of_threads_does_not_matter);
     tcase_add_test(tcase, killed_work_goes_on);
+    tcase_add_test(tcase, torn_tables_are_mended);
     tcase_add_test(tcase, a_rescan_takes_what_is_new_or_changed);
     tcase_add_test(tcase, a_full_disk_stops_and_keeps);
     tcase_add_test(tcase, work_can_be_cancelled);
