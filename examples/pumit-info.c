@@ -195,6 +195,9 @@ static int describe_run(cJSON *list, const cli *c, const char *path)
 /* All runs given into one drawing. */
 static int plot_runs(cli *c, const char *path)
 {
+    const size_t length = strlen(path);
+    if (length < 4 || strcmp(path + length - 4, ".svg") != 0)
+        return cli_wrong_usage(c, "--plot %s: curves are drawn as SVG; name the file .svg", path);
     for (int i = 0; i < c->path_count; i++)
         if (!run_is(c->paths[i]))
             return cli_fail_with(c, "%s: is no run directory: it holds no metrics.jsonl",
@@ -333,10 +336,11 @@ static void print_run(const cJSON *item)
 {
     static const char *const PARTS[] = {"recent", "validation"};
     const cJSON *const recipe = cJSON_GetObjectItemCaseSensitive(item, "recipe");
-    printf("%s: run%s%s, step %.0f of %.0f, %.0f skipped\n",
-           cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring, recipe ? " of recipe " : "",
-           cJSON_IsString(recipe) ? recipe->valuestring : "", number(item, "step"),
-           number(item, "of_steps"), number(item, "skipped"));
+    printf("%s: run%s%s, step %.0f", cJSON_GetObjectItemCaseSensitive(item, "file")->valuestring,
+           recipe ? " of recipe " : "", cJSON_IsString(recipe) ? recipe->valuestring : "",
+           number(item, "step"));
+    if (isfinite(number(item, "of_steps"))) printf(" of %.0f", number(item, "of_steps"));
+    printf(", %.0f skipped\n", number(item, "skipped"));
     for (int i = 0; i < 2; i++) {
         const cJSON *part = cJSON_GetObjectItemCaseSensitive(item, PARTS[i]);
         if (!part || !part->child) continue;
@@ -417,7 +421,10 @@ static int body(cli *c)
 {
     if (cli_given(c, "devices")) return list_devices(c);
     if (c->path_count == 0) return cli_wrong_usage(c, "a file is missing");
-    if (cli_value(c, "plot") && plot_runs(c, cli_value(c, "plot")) != CLI_DONE) return CLI_FAILED;
+    if (cli_value(c, "plot")) {
+        const int drawn = plot_runs(c, cli_value(c, "plot"));
+        if (drawn != CLI_DONE) return drawn;
+    }
     if (cli_value(c, "convert")) return convert_checkpoint(c, c->paths[0], cli_value(c, "convert"));
     if (cli_open_context(c) != PUMIT_OK) return cli_fail(c);
     cJSON *list = cJSON_CreateArray();

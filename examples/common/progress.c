@@ -4,10 +4,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BAR_WIDTH     24
+#define BAR_WIDTH     16
 #define BAR_INTERVAL  0.2 /* seconds */
 #define LINE_INTERVAL 10.0
 #define SMOOTHING     20.0
@@ -59,16 +60,18 @@ static void print_validation(progress *p, int64_t step, const cJSON *line)
     cli_say(p->c, "step %lld, validation:%s", (long long)step, text);
 }
 
-static void print_bar(progress *p, int64_t step, int64_t max_steps, const char *text,
-                      const char *skipped, double left)
+/* Cut to the terminal: a line that wraps cannot be written over. */
+static void print_bar(progress *p, int64_t step, int64_t max_steps, const char *text)
 {
+    struct winsize size = {0};
+    const int columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    const int room = columns - BAR_WIDTH - 4;
     char bar[BAR_WIDTH + 1];
     const int full = (int)(step * BAR_WIDTH / max_steps);
     memset(bar, '#', sizeof bar);
     memset(bar + full, '.', (size_t)(BAR_WIDTH - full));
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\r[%s] %lld/%lld%s%s  %d:%02d left\033[K", bar, (long long)step,
-            (long long)max_steps, text, skipped, (int)left / 60, (int)left % 60);
+    fprintf(stderr, "\r[%s] %.*s\033[K", bar, room > 0 ? room : 0, text);
     fflush(stderr);
     p->open = true;
 }
@@ -85,18 +88,19 @@ static void smooth(progress *p, int64_t step, double time)
 
 static void print_step(progress *p, int64_t step, int64_t max_steps, const cJSON *line)
 {
-    char text[256], skipped[48] = "";
-    const double left = p->each * (double)(max_steps - step);
+    char figures[256], text[400], skipped[48] = "";
+    const long long left = llround(p->each * (double)(max_steps - step));
     if (strcmp(p->unit, "step") == 0)
-        describe_step(text, sizeof text, line, p->each);
+        describe_step(figures, sizeof figures, line, p->each);
     else
-        snprintf(text, sizeof text, "  %.1f %ss/s", p->each > 0 ? 1 / p->each : 0, p->unit);
+        snprintf(figures, sizeof figures, "  %.1f %ss/s", p->each > 0 ? 1 / p->each : 0, p->unit);
     if (p->skipped > 0) snprintf(skipped, sizeof skipped, "  %lld skipped", (long long)p->skipped);
+    snprintf(text, sizeof text, "%lld/%lld  %lld:%02lld:%02lld left%s%s", (long long)step,
+             (long long)max_steps, left / 3600, left / 60 % 60, left % 60, skipped, figures);
     if (p->terminal)
-        print_bar(p, step, max_steps, text, skipped, left);
+        print_bar(p, step, max_steps, text);
     else
-        cli_say(p->c, "%s %lld/%lld%s%s  %d:%02d left", p->unit, (long long)step,
-                (long long)max_steps, text, skipped, (int)left / 60, (int)left % 60);
+        cli_say(p->c, "%s %s", p->unit, text);
 }
 
 int32_t progress_step(void *user, int64_t step, int64_t max_steps, const char *metrics)

@@ -26,7 +26,8 @@ bool run_is(const char *path)
 static run_curve *curve_of(run_log *log, const char *name, bool validation)
 {
     for (int i = 0; i < log->count; i++)
-        if (log->curves[i].validation == validation && strcmp(log->curves[i].name, name) == 0)
+        if (log->curves[i].validation == validation &&
+            strncmp(log->curves[i].name, name, sizeof log->curves[i].name - 1) == 0)
             return &log->curves[i];
     if (log->count == RUN_MOST_CURVES) return NULL;
     run_curve *const made = &log->curves[log->count++];
@@ -51,17 +52,32 @@ static bool add_point(run_curve *curve, double step, double value)
     return true;
 }
 
-/* The numbers of one object; null stands for what was not finite. */
+/* A number; null stands for what was not finite. */
+static bool add_number_of(run_log *log, const char *name, const cJSON *item, double step,
+                          bool validation)
+{
+    if (!cJSON_IsNumber(item) && !cJSON_IsNull(item)) return true;
+    run_curve *const curve = curve_of(log, name, validation);
+    const double value = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+    return !curve || add_point(curve, step, value);
+}
+
+/* The numbers of one object, and those of its lists. */
 static bool add_figures(run_log *log, const cJSON *object, double step, bool validation)
 {
-    for (const cJSON *item = object->child; item; item = item->next) {
-        if (strcmp(item->string, "step") == 0 || !(cJSON_IsNumber(item) || cJSON_IsNull(item)))
-            continue;
-        run_curve *const curve = curve_of(log, item->string, validation);
-        const double value = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-        if (curve && !add_point(curve, step, value)) return false;
+    bool added = true;
+    for (const cJSON *item = object->child; item && added; item = item->next) {
+        char name[sizeof((run_curve *)0)->name];
+        int index = 0;
+        if (strcmp(item->string, "step") == 0) continue;
+        added = add_number_of(log, item->string, item, step, validation);
+        for (const cJSON *of = cJSON_IsArray(item) ? item->child : NULL; of && added;
+             of = of->next) {
+            snprintf(name, sizeof name, "%.48s/%d", item->string, index++);
+            added = add_number_of(log, name, of, step, validation);
+        }
     }
-    return true;
+    return added;
 }
 
 static bool add_line(run_log *log, const char *line, size_t bytes)
@@ -158,7 +174,7 @@ static void add_validation(cJSON *summary, const run_log *log)
     cJSON *const latest = cJSON_CreateObject();
     for (int i = 0; i < log->count; i++) {
         const run_curve *const curve = &log->curves[i];
-        if (!curve->validation) continue;
+        if (!curve->validation || strchr(curve->name, '/')) continue;
         if (!latest->child) add_number(latest, "step", curve->step[curve->count - 1]);
         add_number(latest, curve->name, curve->value[curve->count - 1]);
     }

@@ -7,13 +7,13 @@
 
 /* One figure over the steps; values that are not finite are NaN. */
 typedef struct {
-    char name[48];
+    char name[64]; /* "loss"; of a list "block_norms/3" */
     bool validation;
     double *step, *value;
     int64_t count, capacity;
 } run_curve;
 
-#define RUN_MOST_CURVES 64
+#define RUN_MOST_CURVES 200
 
 typedef struct {
     const char *path; /* borrowed */
