@@ -2,6 +2,7 @@
 /* Contact sheets: images side by side in one PNG, with a gap between them. */
 #include "lib/data/volume.h"
 
+#include <errno.h>
 #include <math.h>
 #include <png.h>
 #include <stdlib.h>
@@ -101,8 +102,9 @@ static pumit_status encode(encoder *e, FILE *file, const char *path, const uint8
     e->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, on_error, on_warning);
     e->info = e->png ? png_create_info_struct(e->png) : NULL;
     if (!e->info) return pumit__fail_memory(0, "the PNG encoder");
-    if (setjmp(png_jmpbuf(e->png)))
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, e->message);
+    if (setjmp(png_jmpbuf(e->png))) /* of a full disk the encoder says "Write Error" */
+        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path,
+                           ferror(file) ? strerror(errno) : e->message);
     png_init_io(e->png, file);
     png_set_IHDR(e->png, e->info, (png_uint_32)size[1], (png_uint_32)size[0], 8,
                  size[2] == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
