@@ -481,12 +481,14 @@ START_TEST(signals_stop_and_resume)
     char err[4096];
     read_text(err, sizeof err, "stderr");
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x: %s", status, err);
-    ck_assert_int_eq(access(files_path("run/checkpoint.safetensors"), F_OK), 0);
     size_t bytes;
-    char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);
+    char *metrics = (char *)files_read("run/metrics.jsonl", &bytes), checkpoint[64];
     int64_t steps = 0;
     for (size_t i = 0; i < bytes; i++) steps += metrics[i] == '\n';
     free(metrics);
+    snprintf(checkpoint, sizeof checkpoint, "run/checkpoints/step-%09lld.safetensors",
+             (long long)steps);
+    ck_assert_int_eq(access(files_path(checkpoint), F_OK), 0);
     cJSON *summary = parsed(runf("pumit-pretrain-tokenizer --resume --json -q -n %lld -o %s",
                                  (long long)steps + 3, files_path("run")));
     ck_assert_double_eq(number(summary, "steps"), (double)steps + 3);

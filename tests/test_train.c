@@ -3,7 +3,7 @@
 #include "lib/base/config.h"
 #include "lib/data/sampler.h"
 #include "lib/tensor/safetensors.h"
-#include "lib/train/batches.h"
+#include "lib/train/trainer.h"
 #include "tests/image_files.h"
 
 #include <pumit/train.h>
@@ -309,21 +309,88 @@ START_TEST(killed_runs_resume)
         kill(child, SIGKILL);
         waitpid(child, NULL, 0);
         /* what a kill in the middle of writing leaves */
-        if (exists("killed")) files_write("killed/checkpoint.safetensors.tmp-1", "half", 4);
+        if (exists("killed/checkpoints"))
+            files_write("killed/checkpoints/step-000000003.safetensors.tmp-1", "half", 4);
     }
     run_whole("tokenizer", "killed", 0, true, "train.checkpoint_every", "1");
     check_same_run("whole", "killed");
+    ck_assert(!exists("killed/checkpoints/step-000000003.safetensors.tmp-1"));
 }
 END_TEST
 
+/* Flips a bit in the middle: the file's length and header stay right. */
+static void spoil(const char *name)
+{
+    size_t bytes;
+    uint8_t *data = files_read(name, &bytes);
+    data[bytes / 2] ^= 1;
+    files_write(name, data, bytes);
+    free(data);
+}
+
+static void gather_log(void *user, int32_t level, const char *message)
+{
+    char *const log = user;
+    if (level >= PUMIT_LOG_WARNING) snprintf(log, 1024, "%s", message);
+}
+
+/* A broken checkpoint is told, and the one before it taken; without any the run is given up. */
 START_TEST(broken_checkpoints_are_told)
 {
-    run_whole("tokenizer", "broken", 3, false, NULL, NULL);
-    CHECK_OK(truncate(files_path("broken/checkpoint.safetensors"), 2000));
+    char log[1024] = "";
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    run_whole("tokenizer", "broken", 5, false, NULL, NULL);
+    spoil("broken/checkpoints/step-000000005.safetensors");
     run r = run_open("tokenizer", "broken");
+    pumit_context_set_log(r.ctx, gather_log, log);
     CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
-    files_check_failed(run_create(&r), PUMIT_ERROR_FORMAT, "broken/checkpoint.safetensors", "");
+    CHECK_OK(run_create(&r));
+    ck_assert_msg(strstr(log, "checkpoints/step-000000005.safetensors") &&
+                      strstr(log, "the one before it"),
+                  "%s", log);
+    double losses[STEPS];
+    ck_assert_int_eq(losses_of(losses, "broken"), 4);
+    CHECK_OK(pumit_trainer_run(r.trainer));
     run_close(&r);
+    check_same_run("whole", "broken");
+    spoil("broken/checkpoints/step-000000006.safetensors");
+    CHECK_OK(truncate(files_path("broken/checkpoints/step-000000007.safetensors"), 2000));
+    r = run_open("tokenizer", "broken");
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+    files_check_failed(run_create(&r), PUMIT_ERROR_FORMAT,
+                       "broken/checkpoints/step-000000006.safetensors", "none of the run's 2");
+    run_close(&r);
+}
+END_TEST
+
+static bool has_checkpoint(int step)
+{
+    char name[64];
+    snprintf(name, sizeof name, "run/checkpoints/step-%09d.safetensors", step);
+    return exists(name);
+}
+
+START_TEST(old_checkpoints_go)
+{
+    run_whole("tokenizer", "run", 0, false, "train",
+              "{\"steps\": 7, \"batch\": 2, \"tokens\": [2, 2, 2], \"validate_batches\": 1,"
+              " \"checkpoint_every\": 1, \"keep_last\": 2, \"keep_every\": 3}");
+    static const bool KEPT[STEPS + 1] = {0, 0, 0, 1, 0, 0, 1, 1};
+    for (int i = 0; i <= STEPS; i++) ck_assert_msg(has_checkpoint(i) == KEPT[i], "step %d", i);
+}
+END_TEST
+
+/* Two processes in one directory would spoil each other's files. */
+START_TEST(directories_are_locked)
+{
+    run r = run_open("tokenizer", "run"), second = run_open("tokenizer", "run");
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_config_set_bool(second.config, "resume", 1));
+    files_check_failed(run_create(&second), PUMIT_ERROR_STATE, "run", "another process");
+    run_close(&second);
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    run_close(&r);
+    run_whole("tokenizer", "run", 0, true, NULL, NULL);
 }
 END_TEST
 
@@ -406,7 +473,28 @@ START_TEST(codebooks_must_agree)
 }
 END_TEST
 
-/* Steps that are not finite change nothing; ten of them in a row end the run. */
+/* The batch of a skipped step is the one that it drew. */
+static void check_bad_batch(const run *r, int step)
+{
+    char name[64];
+    pumit__safetensors *file;
+    pumit_tensor *image;
+    double spacing[3];
+    snprintf(name, sizeof name, "run/bad-batch-step-%09d.safetensors", step);
+    CHECK_OK(pumit__safetensors_open(&file, files_path(name)));
+    const pumit__safetensors_entry *entry = pumit__safetensors_find(file, "image.0");
+    ck_assert_ptr_nonnull(entry);
+    CHECK_OK(pumit__sampler_batch(&image, spacing, NULL, r->trainer->sampler, step - 1));
+    float *expected = malloc((size_t)entry->bytes);
+    CHECK_OK(pumit_tensor_read(image, PUMIT_F32, expected, entry->bytes));
+    ck_assert_int_eq(memcmp(expected, entry->data, (size_t)entry->bytes), 0);
+    ck_assert_ptr_nonnull(strstr(pumit__safetensors_metadata(file, "images.0"), "set/"));
+    free(expected);
+    pumit_tensor_release(image);
+    pumit__safetensors_close(file);
+}
+
+/* Steps that are not finite change nothing; ten of them in a row end the run. Of the first three and the last the images are kept. */
 START_TEST(divergence_ends_the_run)
 {
     run r = run_open("tokenizer", "run");
@@ -416,10 +504,20 @@ START_TEST(divergence_ends_the_run)
     CHECK_OK(pumit_config_set_int(r.config, "train.checkpoint_every", 1000));
     CHECK_OK(run_create(&r));
     ck_assert_int_eq(pumit_trainer_run(r.trainer), PUMIT_ERROR_STATE);
+    const int last = (int)r.trainer->step;
+    char name[64];
+    snprintf(name, sizeof name, "run/bad-batch-step-%09d.safetensors", last);
     ck_assert_ptr_nonnull(strstr(pumit_last_error(), "lower learning rate"));
+    ck_assert_msg(strstr(pumit_last_error(), name) != NULL, "%s", pumit_last_error());
+    for (int step = 1; step <= last; step++) {
+        snprintf(name, sizeof name, "run/bad-batch-step-%09d.safetensors", step);
+        const bool kept = step == last || (step > last - 10 && step <= last - 10 + 3);
+        ck_assert_msg(exists(name) == kept, "step %d", step);
+        if (kept) check_bad_batch(&r, step);
+    }
     char *text;
     ck_assert_int_eq(pumit_trainer_summary(&text, r.trainer), PUMIT_ERROR_STATE);
-    ck_assert(!exists("run/checkpoint.safetensors") && !exists("run/model.safetensors"));
+    ck_assert(!exists("run/checkpoints") && !exists("run/model.safetensors"));
     size_t bytes;
     char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);
     metrics[bytes] = '\0';
@@ -495,7 +593,8 @@ static void check_saved_head(const char *name, bool same)
 {
     pumit__safetensors *model, *checkpoint;
     CHECK_OK(pumit__safetensors_open(&model, files_path("run/model.safetensors")));
-    CHECK_OK(pumit__safetensors_open(&checkpoint, files_path("run/checkpoint.safetensors")));
+    CHECK_OK(pumit__safetensors_open(&checkpoint,
+                                     files_path("run/checkpoints/step-000000100.safetensors")));
     const pumit__safetensors_entry *a = pumit__safetensors_find(model, "head.weight"),
                                    *b = pumit__safetensors_find(checkpoint, name);
     ck_assert(a && b && a->bytes == b->bytes);
@@ -678,6 +777,8 @@ Suite *suite_train(void)
     tcase_add_test(runs, resuming_remembers);
     tcase_add_test(runs, killed_runs_resume);
     tcase_add_test(runs, broken_checkpoints_are_told);
+    tcase_add_test(runs, old_checkpoints_go);
+    tcase_add_test(runs, directories_are_locked);
     tcase_add_test(runs, outputs_are_guarded);
     tcase_add_test(runs, options_are_checked);
     tcase_add_test(runs, parts_serve_their_recipe);

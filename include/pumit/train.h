@@ -4,8 +4,12 @@
  * One training loop for all recipes: data, steps, schedule, log, checkpoints, resume.
  *
  * A run directory holds config.json (everything that was chosen), metrics.jsonl (one JSON object a step), events.out.tfevents.* (the same for
- * TensorBoard: scalars "train/NAME" and "validation/NAME", images "sheets/NAME", the text "config"), sheets/NAME.png, checkpoint.safetensors (the
- * whole state, replaced atomically), model.safetensors (the result). Resuming continues to the very same losses.
+ * TensorBoard: scalars "train/NAME" and "validation/NAME", images "sheets/NAME", the text "config"), sheets/NAME.png,
+ * checkpoints/step-NNNNNNNNN.safetensors (the whole state; each is whole on disk before an older one goes), model.safetensors (the result), lock
+ * (held while a process trains there), and bad-batch-step-NNNNNNNNN.safetensors (images of a step that was skipped).
+ *
+ * Resuming takes the newest checkpoint that can be read, telling the log of those that cannot, and continues to the very same losses with the
+ * same number of threads, however the run ended: stopped, killed, or by a full disk.
  */
 #ifndef PUMIT_TRAIN_H
 #define PUMIT_TRAIN_H
@@ -26,7 +30,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * Makes a run. `train` has the images to learn from (labelled for "classify"), `validation` those to judge by (may be NULL). Both are
  * borrowed until the trainer is released. Keys of `config`:
  * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there (nothing
- *   there: starts anew); without it a directory that already holds a run is an error.
+ *   there: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT); without it a directory that already holds a run is an
+ *   error. A directory in which another process trains: PUMIT_ERROR_STATE.
  * - "tokenizer.*", "vit.*": configuration of new models. "init": model file to start from; recipe "vit" needs "tokenizer.file";
  *   recipe "classify" takes a pre-trained transformer as "init", or none to start from scratch; "freeze_backbone": true trains the head alone.
  * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
@@ -46,6 +51,11 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   has 3e-3). The discriminator ("discriminator.*") learns from step "train.gan_start" (0) on, after the tokenizer, at the rate
  *   "train.discriminator_learning_rate" on the tokenizer's schedule (0: the tokenizer's own rate). The generator's term joins while
  *   max(average, last) of the discriminator's losses is "train.gan_threshold" (0.025) at most: average is 0.1 at first, then 0.9 average + 0.1 last.
+ * - "train.keep_last" (2): so many of the latest checkpoints stay; "train.keep_every" (0: none): and those at its multiples of steps.
+ * - "train.ema" (0: off): decay d of a moving average of the weights, min(d, (1 + n) / (10 + n)) at its update n = 0, 1, ...; validation,
+ *   sheets and the result are of the average.
+ * - "train.most_skipped" (10): a step whose loss or gradient is not finite is skipped and counted, and its images written to a file the first
+ *   three times; after so many in a row the run stops with PUMIT_ERROR_STATE, naming the file of the last.
  * - "data": where the images came from; kept in the model file.
  * @since 0.1
  */
@@ -62,7 +72,8 @@ PUMIT_API void pumit_trainer_set_progress(pumit_trainer *trainer, pumit_progress
                                           void *user);
 
 /** Runs to the end or until stopped; then the state is saved and PUMIT_OK (finished) or PUMIT_ERROR_CANCELLED (stopped, can be
- * resumed) returned. @since 0.1 */
+ * resumed) returned. A write that fails, as on a full disk, stops the run with PUMIT_ERROR_IO or PUMIT_ERROR_NOT_FOUND; the message names the
+ * file and the checkpoint that a resumed run goes on from. @since 0.1 */
 PUMIT_API pumit_status pumit_trainer_run(pumit_trainer *trainer);
 
 /** Asks a running trainer to finish its step, save, and return. May be called from a signal handler or another thread. @since 0.1 */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/train/checkpoint.h"
 #include "lib/nn/optimizer.h"
+#include "lib/train/copies.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* ----------------------------------------------------------------------------------------- the list */
+
+#define CHECKSUM "pumit.checksum" /* key of the metadata: of all values in the file's order */
 
 /* What a file holds: the entries, their names, and copies of what does not lie packed in host memory. */
 typedef struct {
@@ -78,17 +82,24 @@ static pumit_status list_part(list *l, const pumit__part *part)
     return PUMIT_OK;
 }
 
+static pumit_status list_copies(list *l, const char *prefix, pumit_tensor **copies,
+                                const pumit_trainer *t)
+{
+    for (int64_t i = 0; copies && i < pumit_module_parameter_count(t->model); i++)
+        PUMIT__TRY(list_tensor(l, prefix, pumit_module_parameter_name(t->model, i), copies[i]));
+    return PUMIT_OK;
+}
+
 static pumit_status list_all(list *l, const pumit_trainer *t)
 {
-    const int64_t parameters = pumit_module_parameter_count(t->model);
-    int64_t entries = parameters + 2;
+    int64_t entries = 2 * pumit_module_parameter_count(t->model) + 2;
     for (int32_t i = 0; i < t->part_count; i++)
         entries += pumit_module_parameter_count(t->parts[i].module) +
                    pumit__optimizer_state_count(t->parts[i].optimizer);
     PUMIT__TRY(list_create(l, entries));
     for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(list_part(l, &t->parts[i]));
-    for (int64_t i = 0; t->best && i < parameters; i++)
-        PUMIT__TRY(list_tensor(l, "best", pumit_module_parameter_name(t->model, i), t->best[i]));
+    PUMIT__TRY(list_copies(l, "best", t->best, t));
+    PUMIT__TRY(list_copies(l, "ema", t->average, t));
     list_numbers(l, "losses", t->losses, t->step);
     list_numbers(l, "recipe", t->numbers, PUMIT__RECIPE_NUMBERS);
     return PUMIT_OK;
@@ -114,6 +125,7 @@ static pumit_status state_json(cJSON **out, const pumit_trainer *t)
                    {"skipped", (double)t->skipped},
                    {"skipped_in_row", (double)t->skipped_in_row},
                    {"seconds", t->seconds},
+                   {"averaged", (double)t->averaged},
                    {"best_step", (double)t->best_step},
                    {"best_value", t->best_value}};
     *out = cJSON_CreateObject();
@@ -136,6 +148,45 @@ static pumit_status set_text(cJSON *metadata, const char *key, const cJSON *valu
     return status;
 }
 
+/* ----------------------------------------------------------------------------------------- checksum */
+
+#define PIECE (INT64_C(1) << 30) /* zlib counts bytes in 32 bits */
+
+static uint32_t add_entry(uint32_t crc, const pumit__safetensors_entry *entry)
+{
+    const unsigned char *const data = entry->data;
+    uLong sum = crc;
+    for (int64_t i = 0; i < entry->bytes; i += PIECE)
+        sum = crc32(sum, data + i, (uInt)(entry->bytes - i < PIECE ? entry->bytes - i : PIECE));
+    return (uint32_t)sum;
+}
+
+static pumit_status set_checksum(cJSON *metadata, const list *l)
+{
+    char text[32];
+    uint32_t crc = 0;
+    for (int64_t i = 0; i < l->count; i++) crc = add_entry(crc, &l->entries[i]);
+    snprintf(text, sizeof text, "crc32:%08x", (unsigned)crc);
+    return pumit__json_set(metadata, CHECKSUM, cJSON_CreateString(text));
+}
+
+/* A disk may keep a file's length and lose what is in it. */
+static pumit_status verify(const pumit__safetensors *file, const char *path)
+{
+    char text[32];
+    uint32_t crc = 0;
+    const char *const said = pumit__safetensors_metadata(file, CHECKSUM);
+    for (int64_t i = 0; i < pumit__safetensors_count(file); i++)
+        crc = add_entry(crc, pumit__safetensors_entry_at(file, i));
+    snprintf(text, sizeof text, "crc32:%08x", (unsigned)crc);
+    if (said && strcmp(said, text) == 0) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_FORMAT,
+                       "%s: its values are not those that were written: %s, not %s", path, text,
+                       said ? said : "a checkpoint's");
+}
+
+/* ------------------------------------------------------------------------------------------ writing */
+
 static pumit_status metadata_json(cJSON *metadata, const pumit_trainer *t)
 {
     cJSON *state = NULL;
@@ -155,6 +206,7 @@ pumit_status pumit__checkpoint_write(const pumit_trainer *t, const char *path)
     pumit_status status = metadata ? metadata_json(metadata, t)
                                    : pumit__fail_memory((int64_t)sizeof *metadata, "a checkpoint");
     if (status == PUMIT_OK) status = list_all(&l, t);
+    if (status == PUMIT_OK) status = set_checksum(metadata, &l);
     if (status == PUMIT_OK) status = pumit__safetensors_write(path, l.entries, l.count, metadata);
     list_free(&l);
     cJSON_Delete(metadata);
@@ -173,6 +225,19 @@ static pumit_status parse_text(cJSON **out, const pumit__safetensors *file, cons
     cJSON_Delete(*out);
     *out = NULL;
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is not a checkpoint: it lacks '%s'", path, key);
+}
+
+pumit_status pumit__checkpoint_open(pumit__safetensors **out, const char *path)
+{
+    PUMIT__TRY(pumit__safetensors_open(out, path));
+    cJSON *state;
+    pumit_status status = parse_text(&state, *out, "pumit.state", path);
+    cJSON_Delete(state);
+    if (status == PUMIT_OK) status = verify(*out, path);
+    if (status == PUMIT_OK) return PUMIT_OK;
+    pumit__safetensors_close(*out);
+    *out = NULL;
+    return status;
 }
 
 pumit_status pumit__checkpoint_config(pumit_config **out, const pumit__safetensors *file,
@@ -220,13 +285,24 @@ static pumit_status load_part(const pumit__part *part, const pumit__safetensors 
     return PUMIT_OK;
 }
 
+static pumit_status load_copies(pumit_tensor ***copies, const pumit_trainer *t,
+                                const pumit__safetensors *file, const char *prefix,
+                                const char *path)
+{
+    PUMIT__TRY(pumit__copies_keep(copies, t));
+    for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++)
+        PUMIT__TRY(load_tensor((*copies)[i], file, prefix, pumit_module_parameter_name(t->model, i),
+                               path));
+    return PUMIT_OK;
+}
+
+/* A run whose average was not kept so far begins one at the weights that it has now. */
 static pumit_status load_tensors(pumit_trainer *t, const pumit__safetensors *file, const char *path)
 {
     for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(load_part(&t->parts[i], file, path));
-    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
-        PUMIT__TRY(
-            load_tensor(t->best[i], file, "best", pumit_module_parameter_name(t->model, i), path));
-    return PUMIT_OK;
+    if (t->best_step > 0) PUMIT__TRY(load_copies(&t->best, t, file, "best", path));
+    if (t->options.ema <= 0) t->averaged = 0;
+    return t->averaged > 0 ? load_copies(&t->average, t, file, "ema", path) : PUMIT_OK;
 }
 
 static pumit_status load_numbers(double *dst, int64_t count, const pumit__safetensors *file,
@@ -263,6 +339,7 @@ static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char 
     PUMIT__TRY(whole_number(&t->skipped, state, "skipped", path));
     PUMIT__TRY(whole_number(&t->skipped_in_row, state, "skipped_in_row", path));
     PUMIT__TRY(whole_number(&t->best_step, state, "best_step", path));
+    PUMIT__TRY(whole_number(&t->averaged, state, "averaged", path));
     for (int32_t i = 0; i < t->part_count; i++) {
         char key[64];
         int64_t steps;
@@ -285,77 +362,6 @@ pumit_status pumit__checkpoint_load(pumit_trainer *t, const pumit__safetensors *
     PUMIT__TRY(parse_text(&state, file, "pumit.state", path));
     pumit_status status = load_state(t, state, path);
     cJSON_Delete(state);
-    if (status == PUMIT_OK && t->best_step > 0) status = pumit__best_keep(t);
     if (status == PUMIT_OK) status = load_losses(t, file, path);
     return status == PUMIT_OK ? load_tensors(t, file, path) : status;
-}
-
-/* ------------------------------------------------------------------------------------- best weights */
-
-static pumit_status copy_tensor(pumit_tensor *dst, pumit_tensor *src)
-{
-    const pumit_dtype dtype = pumit_tensor_dtype(src);
-    const int64_t bytes = pumit_tensor_count(src) * pumit_dtype_size(dtype);
-    void *data = pumit__calloc(bytes, 1);
-    if (!data) return pumit__fail_memory(bytes, "weights");
-    pumit_status status = pumit_tensor_read(src, dtype, data, bytes);
-    if (status == PUMIT_OK) status = pumit_tensor_write(dst, dtype, data, bytes);
-    if (status == PUMIT_OK) pumit_tensor_touch(dst);
-    free(data);
-    return status;
-}
-
-static pumit_status make_best(pumit_trainer *t)
-{
-    const int64_t count = pumit_module_parameter_count(t->model);
-    t->best = pumit__calloc(count, (int64_t)sizeof(pumit_tensor *));
-    if (!t->best) return pumit__fail_memory(count, "weights");
-    for (int64_t i = 0; i < count; i++) {
-        pumit_tensor *const like = pumit_module_parameter(t->model, i);
-        PUMIT__TRY(pumit_tensor_create(&t->best[i], t->ctx, pumit_tensor_dtype(like),
-                                       pumit_tensor_ndim(like), pumit_tensor_shape(like)));
-    }
-    return PUMIT_OK;
-}
-
-/* All of the copies or none: others take a t->best that is there for whole. */
-static void drop_best(pumit_trainer *t)
-{
-    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
-        pumit_tensor_release(t->best[i]);
-    free(t->best);
-    t->best = NULL;
-}
-
-pumit_status pumit__best_keep(pumit_trainer *t)
-{
-    const pumit_status made = t->best ? PUMIT_OK : make_best(t);
-    if (made != PUMIT_OK) {
-        drop_best(t);
-        return made;
-    }
-    for (int64_t i = 0; i < pumit_module_parameter_count(t->model); i++)
-        PUMIT__TRY(copy_tensor(t->best[i], pumit_module_parameter(t->model, i)));
-    return PUMIT_OK;
-}
-
-static pumit_status swap(pumit_tensor *a, pumit_tensor *b)
-{
-    const pumit_dtype dtype = pumit_tensor_dtype(a);
-    const int64_t bytes = pumit_tensor_count(a) * pumit_dtype_size(dtype);
-    void *data = pumit__calloc(bytes, 1);
-    if (!data) return pumit__fail_memory(bytes, "weights");
-    pumit_status status = pumit_tensor_read(a, dtype, data, bytes);
-    if (status == PUMIT_OK) status = copy_tensor(a, b);
-    if (status == PUMIT_OK) status = pumit_tensor_write(b, dtype, data, bytes);
-    if (status == PUMIT_OK) pumit_tensor_touch(b);
-    free(data);
-    return status;
-}
-
-pumit_status pumit__best_swap(pumit_trainer *t)
-{
-    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
-        PUMIT__TRY(swap(pumit_module_parameter(t->model, i), t->best[i]));
-    return PUMIT_OK;
 }

@@ -2,8 +2,9 @@
 /* Making and releasing a trainer: config, run directory, model, optimiser, and what a checkpoint holds. */
 #include "lib/tensor/context.h"
 #include "lib/train/checkpoint.h"
+#include "lib/train/copies.h"
 #include "lib/train/metrics.h"
-#include "lib/train/trainer.h"
+#include "lib/train/run_folder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static pumit_status exists(bool *out, const pumit_trainer *t, const char *name)
 
 static pumit_status check_empty(const pumit_trainer *t)
 {
-    static const char *const NAMES[] = {"config.json", "checkpoint.safetensors", "metrics.jsonl",
+    static const char *const NAMES[] = {"config.json", "checkpoints", "metrics.jsonl",
                                         "model.safetensors"};
     for (int64_t i = 0; i < PUMIT__COUNT(NAMES); i++) {
         bool there;
@@ -86,10 +87,12 @@ static pumit_status open_output(pumit_trainer *t, pumit__safetensors **file, cha
     t->output = pumit__strdup(output);
     if (!t->output) return pumit__fail_memory((int64_t)strlen(output), "a path");
     PUMIT__TRY(pumit__run_path(&t->model_path, t, "model.safetensors"));
-    PUMIT__TRY(pumit__run_path(path, t, "checkpoint.safetensors"));
     if (!resume) return check_empty(t);
-    if (access(*path, F_OK) != 0) return PUMIT_OK;
-    PUMIT__TRY(pumit__safetensors_open(file, *path));
+    if (access(t->output, F_OK) != 0) return PUMIT_OK;
+    PUMIT__TRY(pumit__run_lock(t));
+    PUMIT__TRY(pumit__run_clean(t));
+    PUMIT__TRY(pumit__run_newest(file, path, t));
+    if (!*file) return PUMIT_OK;
     t->resumed = true;
     return merge_resumed(t, *file, *path);
 }
@@ -105,13 +108,21 @@ static pumit_status open_events(pumit_trainer *t, const char *json)
     return status;
 }
 
+/* A new run's directory is made when all else stands. Another may have begun one there meanwhile. */
+static pumit_status begin_output(pumit_trainer *t)
+{
+    if (t->lock >= 0) return PUMIT_OK;
+    PUMIT__TRY(pumit__run_lock(t));
+    return check_empty(t);
+}
+
 /* Called last, so that a run that cannot start leaves nothing behind. */
 static pumit_status write_output(pumit_trainer *t)
 {
     char *json = NULL, *path = NULL;
     pumit__atomic_file file = {0};
     pumit_status status;
-    PUMIT__GO(pumit__make_folder(t->output));
+    PUMIT__GO(begin_output(t));
     PUMIT__GO(pumit__run_path(&path, t, "config.json"));
     PUMIT__GO(pumit_config_to_json(&json, t->config));
     PUMIT__GO(pumit__atomic_open(&file, path));
@@ -219,6 +230,7 @@ static pumit_status set_up(pumit_trainer *t)
     PUMIT__GO(t->recipe->create(t));
     PUMIT__GO(t->recipe->open(t));
     if (file) PUMIT__GO(pumit__checkpoint_load(t, file, path));
+    if (t->options.ema > 0 && !t->average) PUMIT__GO(pumit__copies_keep(&t->average, t));
     status = write_output(t);
 out:
     pumit__safetensors_close(file);
@@ -235,6 +247,7 @@ pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,
     PUMIT__REQUIRE(context && train, "pumit_trainer_create: context or train is NULL");
     pumit_trainer *t = pumit__calloc(1, (int64_t)sizeof *t);
     if (!t) return pumit__fail_memory((int64_t)sizeof *t, "a trainer");
+    t->lock = -1;
     t->ctx = pumit__context_retain(context);
     t->train = train;
     t->judge = validation ? validation : train;
@@ -249,19 +262,13 @@ pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,
     return status;
 }
 
-static void release_best(pumit_trainer *t)
-{
-    for (int64_t i = 0; t->best && i < pumit_module_parameter_count(t->model); i++)
-        pumit_tensor_release(t->best[i]);
-    free(t->best);
-}
-
 void pumit_trainer_release(pumit_trainer *trainer)
 {
     if (!trainer) return;
     if (trainer->metrics) fclose(trainer->metrics);
     pumit__events_close(trainer->events);
-    release_best(trainer);
+    pumit__copies_release(trainer->best, trainer);
+    pumit__copies_release(trainer->average, trainer);
     for (int32_t i = 0; i < trainer->part_count; i++)
         pumit_optimizer_release(trainer->parts[i].optimizer);
     pumit__loader_release(trainer->loader);
@@ -282,6 +289,7 @@ void pumit_trainer_release(pumit_trainer *trainer)
     free(trainer->indices);
     free(trainer->output);
     free(trainer->model_path);
+    if (trainer->lock >= 0) close(trainer->lock); /* last: nothing more is written */
     pumit_context_release(trainer->ctx);
     free(trainer);
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one loop: step, judge, log, save; and what is told of it afterwards. */
-#include "lib/train/checkpoint.h"
+#include "lib/train/copies.h"
 #include "lib/train/metrics.h"
+#include "lib/train/run_folder.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define MOST_SKIPPED 10 /* in a row: then the weights are beyond rescue */
 
 static double now(void)
 {
@@ -56,6 +55,7 @@ static pumit_status update(bool *skipped, double *grad_norm, pumit_trainer *t, d
         if (!*skipped) PUMIT__TRY(status);
     }
     if (*skipped) zero_grad(t);
+    if (!*skipped) PUMIT__TRY(pumit__average_update(t));
     t->skipped += *skipped;
     t->skipped_in_row = *skipped ? t->skipped_in_row + 1 : 0;
     return PUMIT_OK;
@@ -96,32 +96,31 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
     return PUMIT_OK;
 }
 
-static pumit_status check_skipped(const pumit_trainer *t)
-{
-    if (t->skipped_in_row < MOST_SKIPPED) return PUMIT_OK;
-    return pumit__fail(PUMIT_ERROR_STATE,
-                       "%s: loss or gradient was not finite in %d steps in a row, up to step %lld: "
-                       "the run is stopped; start again with a lower learning rate",
-                       t->output, MOST_SKIPPED, (long long)t->step);
-}
-
 /* ------------------------------------------------------------------------------------------- judging */
 
-pumit_status pumit__validate(pumit_trainer *t)
+/* Calls `look` with the weights that the run is for, nothing being recorded. */
+static pumit_status with_result(pumit_trainer *t, pumit_status (*look)(pumit_trainer *t))
+{
+    PUMIT__TRY(pumit__copies_swap(t->average, t));
+    const int32_t recording = pumit_context_set_recording(t->ctx, 0);
+    const pumit_status status = look(t);
+    pumit_context_set_recording(t->ctx, recording);
+    const pumit_status back = pumit__copies_swap(t->average, t);
+    return status == PUMIT_OK ? back : status;
+}
+
+static pumit_status judge(pumit_trainer *t)
 {
     pumit__figures figures = {0};
     cJSON *object;
-    const int32_t recording = pumit_context_set_recording(t->ctx, 0);
-    const pumit_status status = t->recipe->validate(&figures, t);
-    pumit_context_set_recording(t->ctx, recording);
-    PUMIT__TRY(status);
+    PUMIT__TRY(t->recipe->validate(&figures, t));
     PUMIT__TRY(pumit__figures_json(&object, &figures));
     cJSON_Delete(t->validation);
     t->validation = object;
     if (!t->recipe->best || !t->has_validation) return PUMIT_OK;
     const double value = pumit__figures_get(&figures, t->recipe->best);
     if (!isfinite(value) || (t->best_step > 0 && value < t->best_value)) return PUMIT_OK;
-    PUMIT__TRY(pumit__best_keep(t));
+    PUMIT__TRY(pumit__copies_keep(&t->best, t));
     t->best_value = value;
     t->best_step = t->step;
     return PUMIT_OK;
@@ -130,24 +129,6 @@ pumit_status pumit__validate(pumit_trainer *t)
 static bool due(const pumit_trainer *t, int64_t every)
 {
     return t->step == t->options.steps || (every > 0 && t->step % every == 0);
-}
-
-static pumit_status draw_sheets(pumit_trainer *t)
-{
-    const int32_t recording = pumit_context_set_recording(t->ctx, 0);
-    const pumit_status status = t->recipe->sheet ? t->recipe->sheet(t) : PUMIT_OK;
-    pumit_context_set_recording(t->ctx, recording);
-    return status;
-}
-
-static pumit_status save(pumit_trainer *t)
-{
-    char *path;
-    PUMIT__TRY(pumit__run_path(&path, t, "checkpoint.safetensors"));
-    const pumit_status status = pumit__checkpoint_write(t, path);
-    free(path);
-    if (status == PUMIT_OK) t->saved_step = t->step;
-    return status;
 }
 
 /* The line of metrics.jsonl; release with free(). */
@@ -173,13 +154,14 @@ static pumit_status advance(pumit_trainer *t)
     char *line;
     PUMIT__TRY(one_step(&figures, t));
     const bool validated = due(t, t->options.validate_every);
-    if (validated) PUMIT__TRY(pumit__validate(t));
+    if (validated) PUMIT__TRY(with_result(t, judge));
     PUMIT__TRY(line_of(&line, &figures, t, validated));
-    pumit_status status = pumit__metrics_write(t->metrics, line);
+    pumit_status status = pumit__metrics_write(t->metrics, t->output, line);
     if (status == PUMIT_OK) status = pumit__events_figures(t->events, t->step, line);
-    if (status == PUMIT_OK) status = check_skipped(t);
-    if (status == PUMIT_OK && due(t, t->options.sheet_every)) status = draw_sheets(t);
-    if (status == PUMIT_OK && due(t, t->options.checkpoint_every)) status = save(t);
+    if (status == PUMIT_OK && t->skipped_in_row > 0) status = pumit__tell_skipped(t);
+    if (status == PUMIT_OK && t->recipe->sheet && due(t, t->options.sheet_every))
+        status = with_result(t, t->recipe->sheet);
+    if (status == PUMIT_OK && due(t, t->options.checkpoint_every)) status = pumit__run_save(t);
     if (status == PUMIT_OK && t->progress &&
         t->progress(t->progress_user, t->step, t->options.steps, line) != 0)
         atomic_store(&t->stop, 1);
@@ -229,19 +211,41 @@ static pumit_status provenance_of(pumit_config *config, const pumit_trainer *t)
     return set_text(config, "version", pumit_version());
 }
 
+/* The weights judged best, else the averaged ones, else the latest. */
 static pumit_status write_model(pumit_trainer *t)
 {
+    pumit_tensor **const result = t->best_step > 0 ? t->best : t->average;
     pumit_config *provenance;
     PUMIT__TRY(pumit_config_create(&provenance));
     pumit_status status = provenance_of(provenance, t);
-    if (status == PUMIT_OK) status = pumit__best_swap(t);
+    if (status == PUMIT_OK) status = pumit__copies_swap(result, t);
     if (status == PUMIT_OK) {
         status = pumit_module_save(t->model, t->model_path, provenance);
-        const pumit_status back = pumit__best_swap(t);
+        const pumit_status back = pumit__copies_swap(result, t);
         if (status == PUMIT_OK) status = back;
     }
     pumit_config_release(provenance);
     return status;
+}
+
+/* What stops a run that could go on: a full disk, a folder that went. */
+static pumit_status tell_remedy(const pumit_trainer *t, pumit_status status)
+{
+    char from[64] = "which begins it anew: there is no checkpoint yet";
+    if (status != PUMIT_ERROR_IO && status != PUMIT_ERROR_NOT_FOUND) return status;
+    if (t->saved_step > 0)
+        snprintf(from, sizeof from, "from the checkpoint of step %lld", (long long)t->saved_step);
+    return pumit__fail(status,
+                       "%s; the run stops at step %lld: make room or mend what is named, "
+                       "then resume it, %s",
+                       pumit_last_error(), (long long)t->step, from);
+}
+
+static pumit_status run(pumit_trainer *t)
+{
+    while (t->step < t->options.steps && !atomic_load(&t->stop)) PUMIT__TRY(advance(t));
+    if (t->step >= t->options.steps) return write_model(t);
+    return t->saved_step == t->step ? PUMIT_OK : pumit__run_save(t);
 }
 
 pumit_status pumit_trainer_run(pumit_trainer *trainer)
@@ -249,17 +253,13 @@ pumit_status pumit_trainer_run(pumit_trainer *trainer)
     PUMIT__REQUIRE(trainer, "pumit_trainer_run: trainer is NULL");
     pumit_trainer *const t = trainer;
     t->ended = false;
-    while (t->step < t->options.steps && !atomic_load(&t->stop)) PUMIT__TRY(advance(t));
-    if (t->step < t->options.steps) {
-        if (t->saved_step != t->step) PUMIT__TRY(save(t));
-        t->ended = true;
-        atomic_store(&t->stop, 0);
-        return pumit__fail(PUMIT_ERROR_CANCELLED, "%s: stopped after step %lld of %lld", t->output,
-                           (long long)t->step, (long long)t->options.steps);
-    }
-    PUMIT__TRY(write_model(t));
+    const pumit_status status = run(t);
+    if (status != PUMIT_OK) return tell_remedy(t, status);
     t->ended = true;
-    return PUMIT_OK;
+    if (t->step >= t->options.steps) return PUMIT_OK;
+    atomic_store(&t->stop, 0);
+    return pumit__fail(PUMIT_ERROR_CANCELLED, "%s: stopped after step %lld of %lld", t->output,
+                       (long long)t->step, (long long)t->options.steps);
 }
 
 /* ------------------------------------------------------------------------------------------- summary */

@@ -51,10 +51,11 @@ pumit_status pumit__metrics_open(FILE **out, const char *path, int64_t step)
     return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, strerror(kept_errno));
 }
 
-pumit_status pumit__metrics_write(FILE *file, const char *line)
+pumit_status pumit__metrics_write(FILE *file, const char *folder, const char *line)
 {
     if (fprintf(file, "%s\n", line) > 0 && fflush(file) == 0) return PUMIT_OK;
-    return pumit__fail(PUMIT_ERROR_IO, "metrics.jsonl: cannot write: %s", strerror(errno));
+    return pumit__fail(PUMIT_ERROR_IO, "%s/metrics.jsonl: cannot write: %s", folder,
+                       strerror(errno));
 }
 
 /* ----------------------------------------------------------------------------------------- figures */

@@ -8,7 +8,7 @@
 /* Opens for appending, without the lines of steps after `step`: a stopped run repeats those. Creates the file if absent. */
 pumit_status pumit__metrics_open(FILE **out, const char *path, int64_t step);
 
-/* Appends `line` and a newline, flushed. */
-pumit_status pumit__metrics_write(FILE *file, const char *line);
+/* Appends `line` and a newline, flushed; a failure names `folder`. */
+pumit_status pumit__metrics_write(FILE *file, const char *folder, const char *line);
 
 #endif

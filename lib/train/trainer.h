@@ -52,6 +52,9 @@ typedef struct {
     int64_t perceptual_slices, gan_start;
     int64_t workers, prefetch;
     double scale_range[2], scale_probability, slice_scale_probability, rotate_probability;
+    int64_t keep_last, keep_every; /* checkpoints */
+    int64_t most_skipped;          /* steps in a row */
+    double ema;                    /* decay of the weights' moving average; 0: none is kept */
     int32_t augment, events;
     const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
@@ -98,6 +101,7 @@ struct pumit_trainer {
     pumit__train_options options;
     char *output, *model_path;
     bool resumed; /* a checkpoint was loaded */
+    int lock;     /* descriptor that holds the run directory's lock, -1: none */
 
     pumit_tokenizer *tokenizer;
     pumit_vit *vit;
@@ -123,8 +127,10 @@ struct pumit_trainer {
     double seconds;
     cJSON *validation; /* the latest figures, NULL: none yet */
     double best_value;
-    int64_t best_step;   /* 0: none yet */
-    pumit_tensor **best; /* the model's parameters at best_step, or NULL */
+    int64_t best_step;      /* 0: none yet */
+    pumit_tensor **best;    /* the model's parameters at best_step, or NULL */
+    int64_t averaged;       /* updates of `average` */
+    pumit_tensor **average; /* moving average of the model's parameters; NULL: none is kept */
 
     atomic_int stop;
     bool ended;
@@ -157,7 +163,8 @@ pumit_status pumit__sheet_each(pumit_trainer *t,
 /* Writes rows of pictures: of volumes evenly spaced slices, image by image, else the images. row[i]: (N, D, H, W, C), all of one shape. */
 pumit_status pumit__sheet_write(const char *path, int32_t rows, pumit_tensor *const *row);
 
-/* loop.c: validates and puts the figures into t->validation. */
-pumit_status pumit__validate(pumit_trainer *t);
+/* bad_batch.c: after a step that was skipped. Writes its images to bad-batch-step-N.safetensors the first times: "image.I" (N, D, H, W, C) of
+ * each micro-batch, their spacing and names as metadata. PUMIT_ERROR_STATE, naming the file, after train.most_skipped in a row. */
+pumit_status pumit__tell_skipped(const pumit_trainer *t);
 
 #endif
