@@ -15,23 +15,23 @@
 
 static pumit_trainer *volatile running;
 
+static const int SIGNALS[] = {SIGINT, SIGTERM};
+
 /* The first signal asks for an orderly end; a second one, with the default action back, ends at once. */
 static void on_signal(int number)
 {
+    (void)number;
     pumit_trainer_stop(running);
-    signal(number, SIG_DFL);
+    for (int i = 0; i < 2; i++) signal(SIGNALS[i], SIG_DFL);
 }
 
 static void watch_signals(pumit_trainer *trainer)
 {
-    const int numbers[] = {SIGINT, SIGTERM};
+    struct sigaction action = {.sa_handler = trainer ? on_signal : SIG_DFL, .sa_flags = SA_RESTART};
     running = trainer;
-    for (int i = 0; i < 2; i++) {
-        struct sigaction action = {.sa_handler = trainer ? on_signal : SIG_DFL,
-                                   .sa_flags = SA_RESTART};
-        sigemptyset(&action.sa_mask);
-        sigaction(numbers[i], &action, NULL);
-    }
+    sigemptyset(&action.sa_mask); /* the second one waits until the first is done with */
+    for (int i = 0; i < 2; i++) sigaddset(&action.sa_mask, SIGNALS[i]);
+    for (int i = 0; i < 2; i++) sigaction(SIGNALS[i], &action, NULL);
 }
 
 /* -------------------------------------------------------------------------------------------- data */
