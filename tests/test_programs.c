@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built programs from outside: how they answer, how they fail, and one small run through all of them. */
 #include "tests/image_files.h"
+#include "tests/program.h"
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,24 +22,6 @@ static const char *const PROGRAMS[] = {"pumit-prepare",      "pumit-pretrain-tok
 #define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
 #define MOST_WORDS    24
 
-/* PUMIT_BIN, or "bin" beside the folder that the runner lies in. */
-static const char *program_path(const char *program)
-{
-    static char path[4096];
-    const char *const folder = getenv("PUMIT_BIN");
-    if (folder) {
-        snprintf(path, sizeof path, "%s/%s", folder, program);
-        return path;
-    }
-    char self[2048];
-    const ssize_t got = readlink("/proc/self/exe", self, sizeof self - 1);
-    ck_assert_int_gt(got, 0);
-    self[got] = '\0';
-    for (int i = 0; i < 2; i++) *strrchr(self, '/') = '\0';
-    snprintf(path, sizeof path, "%s/bin/%s", self, program);
-    return path;
-}
-
 typedef struct {
     int status; /* of exit */
     char out[65536], err[8192];
@@ -51,27 +33,6 @@ static void read_text(char *text, size_t bytes, const char *name)
     ck_assert_ptr_nonnull(file);
     text[fread(text, 1, bytes - 1, file)] = '\0';
     fclose(file);
-}
-
-static void redirect(const char *name, int onto)
-{
-    const int fd = open(files_path(name), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0 || dup2(fd, onto) < 0) _exit(99);
-}
-
-static pid_t start(char **words)
-{
-    const char *const path = program_path(words[0]);
-    ck_assert_msg(access(path, X_OK) == 0, "%s is not built", path);
-    const pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        redirect("stdout", 1);
-        redirect("stderr", 2);
-        execv(path, words);
-        _exit(98);
-    }
-    return child;
 }
 
 /* One static answer; `line`: the program's name and its arguments, split at blanks. */
@@ -86,7 +47,7 @@ static const answer *run(const char *line)
         ck_assert_int_lt(count, MOST_WORDS);
         words[count++] = word;
     }
-    ck_assert_int_gt(waitpid(start(words), &status, 0), 0);
+    ck_assert_int_gt(waitpid(program_start(words), &status, 0), 0);
     ck_assert_msg(WIFEXITED(status), "%s: ended by signal %d", line, WTERMSIG(status));
     a.status = WEXITSTATUS(status);
     read_text(a.out, sizeof a.out, "stdout");
@@ -470,7 +431,7 @@ START_TEST(signals_stop_and_resume)
     snprintf(words[8], sizeof *words, "%s", files_path("run"));
     snprintf(words[9], sizeof *words, "%s", files_path("set.npz"));
     for (int i = 0; i < 10; i++) argv[i] = words[i];
-    const pid_t child = start(argv);
+    const pid_t child = program_start(argv);
     struct stat info;
     for (int i = 0; i < 3000; i++) {
         usleep(10000);
