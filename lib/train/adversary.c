@@ -3,8 +3,6 @@
 
 #include <math.h>
 
-#define MOST_SKIPPED 10 /* in a row: then its weights are beyond rescue */
-
 enum { AVERAGE, LAST, SKIPPED_IN_ROW }; /* in t->numbers */
 
 static pumit__gan_gate gate_of(const pumit_trainer *t)
@@ -82,12 +80,12 @@ static pumit_status skip(pumit_trainer *t)
 {
     pumit_module_zero_grad(pumit_discriminator_module(t->discriminator));
     t->numbers[LAST] = INFINITY;
-    if (++t->numbers[SKIPPED_IN_ROW] < MOST_SKIPPED) return PUMIT_OK;
+    if (++t->numbers[SKIPPED_IN_ROW] < (double)t->options.most_skipped) return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_STATE,
-                       "%s: the discriminator's loss or gradient was not finite in %d steps in a "
-                       "row: the run is stopped; start again with a lower "
+                       "%s: the discriminator's loss or gradient was not finite in %lld steps in a "
+                       "row: the run is stopped; resume with a lower "
                        "'train.discriminator_learning_rate'",
-                       t->output, MOST_SKIPPED);
+                       t->output, (long long)t->options.most_skipped);
 }
 
 static pumit_status learn(pumit__figures *figures, pumit_trainer *t, double rate,
