@@ -624,6 +624,109 @@ START_TEST(best_weights_are_kept)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------- moving average */
+
+static const float *floats_of(const pumit__safetensors *file, const char *part, const char *name,
+                              int64_t *count)
+{
+    char full[160];
+    snprintf(full, sizeof full, "%s%s", part, name);
+    const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, full);
+    ck_assert_msg(entry && entry->dtype == PUMIT_F32, "%s", full);
+    *count = entry->bytes / (int64_t)sizeof(float);
+    return entry->data;
+}
+
+/* The average is kept in float, so an update is one rounded step. */
+static void check_average(const float *before, const pumit__safetensors *file, const char *name,
+                          double decay)
+{
+    int64_t n, m;
+    const float *const after = floats_of(file, "ema.", name, &n);
+    const float *const weights = floats_of(file, "model.", name, &m);
+    ck_assert_int_eq(n, m);
+    double moved = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double expected = decay * before[i] + (1 - decay) * weights[i];
+        ck_assert_msg(fabs(after[i] - expected) <= 1e-6 * fabs(expected) + 1e-7,
+                      "%s[%lld]: %.9g, not %.9g", name, (long long)i, after[i], expected);
+        moved += fabs(after[i] - weights[i]);
+    }
+    ck_assert(moved > 0);
+}
+
+/* From the initial weights on, by what each checkpoint holds: 0.1, then 2 / 11, then the decay itself. */
+START_TEST(averages_are_as_defined)
+{
+    static const double DECAY[STEPS] = {1. / 10, 2. / 11, 0.2, 0.2, 0.2, 0.2, 0.2};
+    run r = run_open("tokenizer", "run");
+    CHECK_OK(pumit_config_set_double(r.config, "train.ema", 0.2));
+    CHECK_OK(pumit_config_set_int(r.config, "train.checkpoint_every", 1));
+    CHECK_OK(pumit_config_set_int(r.config, "train.keep_last", STEPS));
+    CHECK_OK(run_create(&r));
+    pumit_module *const module = pumit_tokenizer_module(r.trainer->tokenizer);
+    const int64_t which = pumit_module_parameter_count(module) / 2;
+    const char *const name = pumit_module_parameter_name(module, which);
+    pumit_tensor *const weights = pumit_module_parameter(module, which);
+    const int64_t n = pumit_tensor_count(weights);
+    float *before = malloc((size_t)n * sizeof *before);
+    CHECK_OK(pumit_tensor_read(weights, PUMIT_F32, before, n * (int64_t)sizeof *before));
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    for (int step = 1; step <= STEPS; step++) {
+        char path[64];
+        int64_t count;
+        pumit__safetensors *file;
+        snprintf(path, sizeof path, "run/checkpoints/step-%09d.safetensors", step);
+        CHECK_OK(pumit__safetensors_open(&file, files_path(path)));
+        check_average(before, file, name, DECAY[step - 1]);
+        memcpy(before, floats_of(file, "ema.", name, &count), (size_t)n * sizeof *before);
+        pumit__safetensors_close(file);
+    }
+    pumit__safetensors *model;
+    int64_t count;
+    CHECK_OK(pumit__safetensors_open(&model, files_path("run/model.safetensors")));
+    ck_assert_int_eq(memcmp(floats_of(model, "", name, &count), before, (size_t)n * sizeof *before),
+                     0);
+    pumit__safetensors_close(model);
+    free(before);
+    run_close(&r);
+}
+END_TEST
+
+static double last_psnr(const run *r)
+{
+    cJSON *summary = summary_of(r);
+    const double value = number(cJSON_GetObjectItemCaseSensitive(summary, "validation"), "psnr");
+    cJSON_Delete(summary);
+    return value;
+}
+
+/* The saved average, taken up by a run that learns nothing, is judged as it was. */
+START_TEST(averages_are_judged)
+{
+    double psnr[2];
+    for (int i = 0; i < 2; i++) {
+        run r = run_open("tokenizer", i ? "again" : "run");
+        CHECK_OK(pumit_config_set_double(r.config, "train.ema", i ? 0 : 0.9));
+        CHECK_OK(pumit_config_set_double(r.config, "train.learning_rate", i ? 0 : 1e-2));
+        if (i)
+            CHECK_OK(
+                pumit_config_set_string(r.config, "init", files_path("run/model.safetensors")));
+        CHECK_OK(run_create(&r));
+        CHECK_OK(pumit_trainer_run(r.trainer));
+        psnr[i] = last_psnr(&r);
+        run_close(&r);
+    }
+    ck_assert_double_eq(psnr[0], psnr[1]);
+}
+END_TEST
+
+START_TEST(averages_resume_exactly)
+{
+    check_resume("tokenizer", 3, "train.ema", "0.7");
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------------- batches */
 
 static int64_t take_epoch(int seen[32], pumit__batches *batches, int64_t epoch)
@@ -786,6 +889,9 @@ Suite *suite_train(void)
     tcase_add_test(runs, divergence_ends_the_run);
     tcase_add_test(runs, summaries_tell_the_run);
     tcase_add_test(runs, best_weights_are_kept);
+    tcase_add_test(runs, averages_are_as_defined);
+    tcase_add_test(runs, averages_are_judged);
+    tcase_add_test(runs, averages_resume_exactly);
     tcase_add_test(runs, epochs_show_every_image);
     tcase_add_test(runs, buckets_can_be_balanced);
     tcase_add_test(scores, scores_of_two_classes);
