@@ -517,6 +517,7 @@ START_TEST(divergence_ends_the_run)
     }
     char *text;
     ck_assert_int_eq(pumit_trainer_summary(&text, r.trainer), PUMIT_ERROR_STATE);
+    files_check_failed(pumit_trainer_run(r.trainer), PUMIT_ERROR_STATE, "run", "has failed");
     ck_assert(!exists("run/checkpoints") && !exists("run/model.safetensors"));
     size_t bytes;
     char *metrics = (char *)files_read("run/metrics.jsonl", &bytes);

@@ -73,7 +73,8 @@ PUMIT_API void pumit_trainer_set_progress(pumit_trainer *trainer, pumit_progress
 
 /** Runs to the end or until stopped; then the state is saved and PUMIT_OK (finished) or PUMIT_ERROR_CANCELLED (stopped, can be
  * resumed) returned. A write that fails, as on a full disk, stops the run with PUMIT_ERROR_IO or PUMIT_ERROR_NOT_FOUND; the message names the
- * file and the checkpoint that a resumed run goes on from. @since 0.1 */
+ * file and the checkpoint that a resumed run goes on from. After any failure but PUMIT_ERROR_CANCELLED the trainer is good for nothing more:
+ * PUMIT_ERROR_STATE. @since 0.1 */
 PUMIT_API pumit_status pumit_trainer_run(pumit_trainer *trainer);
 
 /** Asks a running trainer to finish its step, save, and return. May be called from a signal handler or another thread. @since 0.1 */

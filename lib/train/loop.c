@@ -252,9 +252,14 @@ pumit_status pumit_trainer_run(pumit_trainer *trainer)
 {
     PUMIT__REQUIRE(trainer, "pumit_trainer_run: trainer is NULL");
     pumit_trainer *const t = trainer;
+    if (t->failed)
+        return pumit__fail(PUMIT_ERROR_STATE,
+                           "%s: the run has failed: release the trainer, and make one that resumes",
+                           t->output);
     t->ended = false;
     const pumit_status status = run(t);
-    if (status != PUMIT_OK) return tell_remedy(t, status);
+    t->failed = status != PUMIT_OK;
+    if (t->failed) return tell_remedy(t, status);
     t->ended = true;
     if (t->step >= t->options.steps) return PUMIT_OK;
     atomic_store(&t->stop, 0);

@@ -133,7 +133,7 @@ struct pumit_trainer {
     pumit_tensor **average; /* moving average of the model's parameters; NULL: none is kept */
 
     atomic_int stop;
-    bool ended;
+    bool ended, failed; /* failed: half-way through a step, so that its state is worth nothing */
     pumit_progress_fn progress;
     void *progress_user;
 };
