@@ -4,7 +4,7 @@
 
 static const cli_option OPTIONS[] = {
     TRAINING_OPTIONS,
-    {"init", 0, 's', "FILE", "init", "a tokenizer to start from"},
+    {"init", 0, 's', "PATH", "init", "start from a model, checkpoint, run or others' weights"},
     {"model", 0, 's', "simple|vqvae", "tokenizer.model", "which network"},
     {"mode", 0, 's', "soft|gumbel|nearest", "tokenizer.mode", "how features become tokens"},
     {"tokens", 0, 'j', "[D,H,W]", "train.tokens", "most tokens of a crop"},

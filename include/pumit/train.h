@@ -32,7 +32,9 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there (nothing
  *   there: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT); without it a directory that already holds a run is an
  *   error. A directory in which another process trains: PUMIT_ERROR_STATE.
- * - "tokenizer.*", "vit.*": configuration of new models. "init": model file to start from; recipe "vit" needs "tokenizer.file";
+ * - "tokenizer.*", "vit.*": configuration of new models. "init": what to start from; recipes "tokenizer" and "vit" take a model file,
+ *   a run directory (its model.safetensors, else its newest checkpoint), a checkpoint, or weights of others as pumit_module_import() takes them,
+ *   and log what was taken; recipe "vit" needs "tokenizer.file";
  *   recipe "classify" takes a pre-trained transformer as "init", or none to start from scratch; "freeze_backbone": true trains the head alone.
  * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
  *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
@@ -56,6 +58,9 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   sheets and the result are of the average.
  * - "train.most_skipped" (10): a step whose loss or gradient is not finite is skipped and counted, and its images written to a file the first
  *   three times; after so many in a row the run stops with PUMIT_ERROR_STATE, naming the file of the last.
+ * - Recipe "vit": the loss of pumit_vit_mim_loss(); "train.recompute" (false; true: the inside of each block is computed again in backward
+ *   instead of being kept, which takes a third more time and a fraction of the memory), "train.norms_every" (10: steps between the gradients'
+ *   norms by block, "block_norms" of a line; 0: never). "vit.mask_layers": the blocks that see mask tokens.
  * - "data": where the images came from; kept in the model file.
  * @since 0.1
  */

@@ -79,11 +79,9 @@ static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *
                  *sine = angles_of(angles->sine, m->visible);
     for (int64_t i = 0; i < vit->depth; i++) {
         if (vit->masked_layer[i])
-            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine);
+            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL);
         else
-            t = pumit__scatter_rows(
-                t, m->shown,
-                pumit__vit_block_forward(vit, i, pumit__gather_rows(t, m->shown), cosine, sine));
+            t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown);
     }
     return pumit__vit_final_norm(vit, t);
 }
@@ -123,8 +121,45 @@ static pumit_tensor *patch_part(pumit_tensor *hidden)
     return hidden ? pumit__slice(hidden, 1, 1, hidden->shape[1] - 1) : NULL;
 }
 
-pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
-                                  pumit_tensor *visible, pumit_tensor *target)
+/* How many rows of (N, M, codes) have their largest value at the same code. */
+static pumit_status count_equal(int64_t *equal, pumit_tensor *a, pumit_tensor *b)
+{
+    a = pumit__argmax(a);
+    b = pumit__argmax(b);
+    if (!a || !b) return pumit__last_status();
+    const int64_t count = pumit_tensor_count(a), bytes = count * (int64_t)sizeof(int64_t);
+    int64_t *codes = pumit__calloc(2 * count, (int64_t)sizeof *codes);
+    if (!codes) return pumit__fail_memory(2 * bytes, "codes");
+    pumit_status status = pumit_tensor_read(a, PUMIT_I64, codes, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_read(b, PUMIT_I64, codes + count, bytes);
+    *equal = 0;
+    for (int64_t i = 0; i < count; i++) *equal += codes[i] == codes[count + i];
+    free(codes);
+    return status;
+}
+
+/* logits, target: (N, M, codes), of the masked tokens. */
+static pumit_status measure(pumit__mim_terms *terms, pumit_tensor *logits, pumit_tensor *target)
+{
+    pumit_context *ctx = logits->ctx;
+    const bool recording = ctx->recording;
+    const int64_t mark = pumit__scope_begin(ctx), masked = logits->shape[0] * logits->shape[1];
+    int64_t equal = 0;
+    double entropy = 0;
+    ctx->recording = false;
+    pumit_tensor *sum = pumit__sum(pumit__xlogx(target), 7, -1.0 / (double)masked);
+    pumit_status status = sum ? pumit_tensor_item(&entropy, sum) : pumit__last_status();
+    if (status == PUMIT_OK) status = count_equal(&equal, logits, target);
+    ctx->recording = recording;
+    pumit__scope_end(ctx, mark, NULL);
+    terms->entropy = entropy;
+    terms->accuracy = (double)equal / (double)masked;
+    terms->masked = masked;
+    return status;
+}
+
+pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *x,
+                                  int32_t da, pumit_tensor *visible, pumit_tensor *target)
 {
     mask m;
     pumit_tensor *hidden = patch_part(masked_hidden(vit, x, da, visible, &m));
@@ -135,8 +170,14 @@ pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
                     (long long)target->shape[1], (long long)hidden->shape[1]);
         return NULL;
     }
-    return pumit__mean(pumit__cross_entropy(head(vit, pumit__gather_rows(hidden, m.masked)),
-                                            pumit__gather_rows(target, m.masked)));
+    pumit_tensor *logits = head(vit, pumit__gather_rows(hidden, m.masked));
+    target = pumit__gather_rows(target, m.masked);
+    if (!logits || !target) return NULL;
+    if (terms) {
+        if (measure(terms, logits, target) != PUMIT_OK) return NULL;
+        terms->tokens = hidden->shape[0] * hidden->shape[1];
+    }
+    return pumit__mean(pumit__cross_entropy(logits, target));
 }
 
 /* ------------------------------------------------------------------------------------- public calls */
@@ -201,8 +242,9 @@ static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *toke
     return PUMIT_OK;
 }
 
-pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer,
-                                pumit_tensor *image, const double spacing[3], pumit_tensor *visible)
+pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *terms, pumit_vit *vit,
+                                       pumit_tokenizer *tokenizer, pumit_tensor *image,
+                                       const double spacing[3], pumit_tensor *visible)
 {
     int32_t da;
     PUMIT__REQUIRE(out && vit && tokenizer && image && visible,
@@ -219,9 +261,15 @@ pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokeni
     pumit_tensor *target = x ? target_tokens(tokenizer, image, da) : NULL;
     target = pumit__scope_end(ctx, inner, target);
     ctx->recording = true;
-    pumit_tensor *loss = pumit__vit_mim_loss(vit, x, da, visible, target);
+    pumit_tensor *loss = pumit__vit_mim_loss(terms, vit, x, da, visible, target);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
+}
+
+pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer,
+                                pumit_tensor *image, const double spacing[3], pumit_tensor *visible)
+{
+    return pumit__vit_mim_loss_terms(out, NULL, vit, tokenizer, image, spacing, visible);
 }
 
 pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image,

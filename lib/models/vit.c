@@ -236,6 +236,11 @@ const int64_t *pumit_vit_patch(const pumit_vit *vit)
     return vit->patch;
 }
 
+void pumit__vit_set_recompute(pumit_vit *vit, bool on)
+{
+    vit->recompute = on;
+}
+
 /* ------------------------------------------------------------------------------------------- images */
 
 static int64_t patch_depth(const pumit_vit *vit, int32_t da)
@@ -326,7 +331,7 @@ pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit
     const pumit__vit_angles *angles = t ? pumit__vit_angles_of(vit, grid) : NULL;
     if (!angles) return pumit__last_status();
     for (int64_t i = 0; i <= last; i++) {
-        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine);
+        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL);
         for (int32_t k = 0; k < count; k++)
             if (blocks[k] == i) states[k] = t;
     }

@@ -9,6 +9,10 @@
 
 #define PUMIT__VIT_MOST_DEPTH 64
 
+/* Training then keeps what goes into each block, not what happens inside, which backward computes again: the same losses and gradients,
+ * about a third more time, a fraction of the memory. Off at first. */
+void pumit__vit_set_recompute(pumit_vit *vit, bool on);
+
 /* Hidden states (N, 1 + L, dim) after the last norm. x: (N, D, H, W, C). */
 pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da);
 
@@ -17,9 +21,21 @@ pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da);
 pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit *vit,
                                pumit_tensor *x, int32_t da, const int64_t *blocks, int32_t count);
 
-/* Masked-modelling loss against target probabilities (N, L, codes): a scalar. */
-pumit_tensor *pumit__vit_mim_loss(pumit_vit *vit, pumit_tensor *x, int32_t da,
-                                  pumit_tensor *visible, pumit_tensor *target);
+/* What a masked-modelling loss tells beside its value: means over the masked tokens. */
+typedef struct {
+    double entropy;  /* of the target, in nats; the loss minus it is KL(target || prediction) */
+    double accuracy; /* share whose most likely code is the target's */
+    int64_t tokens, masked; /* of the batch, class tokens left out */
+} pumit__mim_terms;
+
+/* Masked-modelling loss against target probabilities (N, L, codes): a scalar. `terms` may be NULL. */
+pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *x,
+                                  int32_t da, pumit_tensor *visible, pumit_tensor *target);
+
+/* pumit_vit_mim_loss() with its terms (may be NULL). */
+pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *terms, pumit_vit *vit,
+                                       pumit_tokenizer *tokenizer, pumit_tensor *image,
+                                       const double spacing[3], pumit_tensor *visible);
 
 /* What embeddings and classifiers read: (N, dim). */
 pumit_tensor *pumit__vit_pooled(const pumit_vit *vit, pumit_tensor *hidden);

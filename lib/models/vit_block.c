@@ -7,6 +7,7 @@
  *   angle_i = d base_d^-(o/f) + (i < f/2 ? h base_h^-(e/f) : w base_w^-(e/f)), e = 2 (i mod f/2), o = e + 1.
  */
 #include "lib/models/vit_internal.h"
+#include "lib/tensor/recompute.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -114,13 +115,43 @@ static pumit_tensor *feed_forward(const pumit__vit_block *b, pumit_tensor *x)
     return linear(norm(g, &b->ffn_norm), &b->w3);
 }
 
-pumit_tensor *pumit__vit_block_forward(const pumit_vit *vit, int64_t i, pumit_tensor *x,
-                                       pumit_tensor *cosine, pumit_tensor *sine)
+static pumit_tensor *whole_block(const pumit_vit *vit, const pumit__vit_block *b, pumit_tensor *x,
+                                 pumit_tensor *cosine, pumit_tensor *sine)
 {
     if (!x) return NULL;
-    const pumit__vit_block *b = &vit->blocks[i];
-    const int64_t mark = pumit__scope_begin(x->ctx);
     x = pumit__add(x, attend(vit, b, x, cosine, sine));
-    if (x) x = pumit__add(x, feed_forward(b, x));
-    return pumit__scope_end(vit->module.ctx, mark, x);
+    return x ? pumit__add(x, feed_forward(b, x)) : NULL;
+}
+
+enum { COSINE, SINE, SHOWN };
+
+static pumit_tensor *run_block(const pumit__stretch *stretch, pumit_tensor *x)
+{
+    const pumit_vit *vit = stretch->model;
+    const pumit__vit_block *b = &vit->blocks[stretch->number];
+    pumit_tensor *const *given = stretch->given, *shown = given[SHOWN];
+    if (!shown) return whole_block(vit, b, x, given[COSINE], given[SINE]);
+    pumit_tensor *rows = pumit__gather_rows(x, shown);
+    return pumit__scatter_rows(x, shown, whole_block(vit, b, rows, given[COSINE], given[SINE]));
+}
+
+static void release_model(void *model)
+{
+    pumit__module_release(model);
+}
+
+pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                       pumit_tensor *cosine, pumit_tensor *sine,
+                                       pumit_tensor *shown)
+{
+    if (!x || !cosine || !sine) return NULL;
+    pumit__stretch stretch = {
+        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, shown}};
+    if (vit->recompute) {
+        stretch.model = pumit__module_retain(&vit->module);
+        stretch.release = release_model;
+        return pumit__recompute(&stretch, x);
+    }
+    const int64_t mark = pumit__scope_begin(x->ctx);
+    return pumit__scope_end(x->ctx, mark, run_block(&stretch, x));
 }

@@ -26,6 +26,7 @@ struct pumit_vit {
     double rope_base[3];
     bool adaptive; /* a cubic patch, shrunk with the image's anisotropy */
     bool pool_class_token;
+    bool recompute; /* training keeps each block's input alone */
     bool masked_layer[PUMIT__VIT_MOST_DEPTH];
     pumit__sac patch_embed; /* weight and bias alone unless adaptive */
     pumit_tensor *class_token, *position,
@@ -40,9 +41,11 @@ struct pumit_vit {
 const pumit__vit_angles *pumit__vit_angles_of(pumit_vit *vit, const int64_t grid[3]);
 void pumit__vit_angles_destroy(pumit_vit *vit);
 
-/* One transformer block on (N, L, dim); the first token is the class token. */
-pumit_tensor *pumit__vit_block_forward(const pumit_vit *vit, int64_t i, pumit_tensor *x,
-                                       pumit_tensor *cosine, pumit_tensor *sine);
+/* One transformer block on (N, L, dim); the first token is the class token. `shown`: (N, K) of I64, the rows that take part, the
+ * others stay as they are; NULL: all. The angles are those of the rows that take part. Computed again in backward where vit->recompute. */
+pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                       pumit_tensor *cosine, pumit_tensor *sine,
+                                       pumit_tensor *shown);
 
 /* Patch embedding plus resampled absolute position, (N, L, dim). */
 pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);

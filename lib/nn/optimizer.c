@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define EXP_AVG "exp_avg."
+
 typedef struct {
     pumit_tensor *parameter; /* owned references */
     pumit_tensor *moment[2];
@@ -41,7 +43,7 @@ static pumit_status add_item(pumit_optimizer *o, const pumit__parameter *paramet
     pumit_tensor *tensor = parameter->tensor;
     item->parameter = pumit_tensor_retain(tensor);
     item->decays = parameter->decays;
-    item->name[0] = pumit__format("exp_avg.%s", parameter->name);
+    item->name[0] = pumit__format(EXP_AVG "%s", parameter->name);
     item->name[1] = pumit__format("exp_avg_sq.%s", parameter->name);
     if (!item->name[0] || !item->name[1]) return pumit__fail_memory(64, "an optimiser");
     for (int32_t i = 0; i < 2; i++)
@@ -98,15 +100,21 @@ static pumit_tensor *gradient_of(const trained *item)
     return item->parameter->slot ? pumit__contiguous(item->parameter->slot->grad) : NULL;
 }
 
-/* Square root of the sum of all squared gradients. */
-static pumit_status global_norm(double *norm, const pumit_optimizer *o)
+/* A trained parameter's name begins with this. */
+static bool begins_with(const trained *item, const char *prefix)
+{
+    return strncmp(item->name[0] + strlen(EXP_AVG), prefix, strlen(prefix)) == 0;
+}
+
+/* Square root of the sum of all squared gradients of parameters whose names begin with `prefix`. */
+static pumit_status norm_of(double *norm, const pumit_optimizer *o, const char *prefix)
 {
     pumit_context *ctx = o->module->ctx;
     pumit_tensor *total = pumit__zeros(ctx, 0, 0, NULL);
     if (!total) return pumit__last_status();
     double sum = 0.0;
     for (int64_t i = 0; i < o->count; i++) {
-        pumit_tensor *grad = gradient_of(&o->items[i]);
+        pumit_tensor *grad = begins_with(&o->items[i], prefix) ? gradient_of(&o->items[i]) : NULL;
         if (!grad) continue;
         const pumit_sum_squares_args args = {
             .src = pumit__data(grad), .dst = pumit__data(total), .n = pumit_tensor_count(grad)};
@@ -140,7 +148,7 @@ static pumit_status update(const pumit_optimizer *o, trained *item, double rate,
 static pumit_status step(pumit_optimizer *o, double rate, int32_t accumulated, double *grad_norm)
 {
     double norm = 0.0;
-    PUMIT__TRY(global_norm(&norm, o));
+    PUMIT__TRY(norm_of(&norm, o, ""));
     norm /= accumulated;
     if (grad_norm) *grad_norm = norm;
     if (!isfinite(norm))
@@ -169,6 +177,18 @@ pumit_status pumit_optimizer_step(pumit_optimizer *o, double learning_rate, int3
     ctx->recording = recording;
     pumit__scope_end(ctx, mark, NULL);
     pumit_module_zero_grad(o->module);
+    return status;
+}
+
+pumit_status pumit__optimizer_norm(double *norm, const pumit_optimizer *o, const char *prefix)
+{
+    pumit_context *ctx = o->module->ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    const bool recording = ctx->recording;
+    ctx->recording = false;
+    const pumit_status status = norm_of(norm, o, prefix);
+    ctx->recording = recording;
+    pumit__scope_end(ctx, mark, NULL);
     return status;
 }
 

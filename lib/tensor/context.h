@@ -41,8 +41,9 @@ struct pumit_context {
     pumit__pooled *free_tensors, *free_slots, *free_nodes;
     pumit_tensor **scope; /* tensors that the current public call made and will release */
     int64_t scope_count, scope_capacity;
-    void **work; /* scratch list of backward */
-    int64_t work_capacity;
+    void **
+        work; /* nodes that backward has yet to visit; a backward inside another one adds its own */
+    int64_t work_count, work_capacity;
     pumit_log_fn log;
     void *log_user;
 };

@@ -38,6 +38,7 @@ static void free_node(pumit_context *ctx, pumit__node *node, pumit__node **more)
 {
     for (int32_t i = 0; i < PUMIT__NODE_INPUTS; i++) drop_slot(node->in[i], more);
     for (int32_t i = 0; i < PUMIT__NODE_SAVED; i++) pumit_tensor_release(node->saved[i]);
+    if (node->stretch.release) node->stretch.release(node->stretch.model);
     pumit__pool_give(&ctx->free_nodes, node);
 }
 
@@ -178,32 +179,33 @@ static int later_first(const void *a, const void *b)
 }
 
 /* Puts a node on the list and holds its slot, which is all that keeps a node alive. */
-static bool list_node(pumit_context *ctx, int64_t *count, pumit__node *node)
+static bool list_node(pumit_context *ctx, pumit__node *node)
 {
     if (node->visited) return true;
-    if (!pumit__grow(&ctx->work, &ctx->work_capacity, *count + 1, sizeof *ctx->work)) return false;
+    if (!pumit__grow(&ctx->work, &ctx->work_capacity, ctx->work_count + 1, sizeof *ctx->work))
+        return false;
     node->visited = true;
     node->result->refs++;
-    ctx->work[(*count)++] = node;
+    ctx->work[ctx->work_count++] = node;
     return true;
 }
 
-/* Lists the nodes that the loss depends on in ctx->work, latest first. */
-static pumit_status list_nodes(pumit_context *ctx, int64_t *count, pumit__node *last)
+/* Lists the nodes that `last` depends on in ctx->work from `base` on, latest first. */
+static pumit_status list_nodes(pumit_context *ctx, int64_t base, pumit__node *last)
 {
-    bool done = list_node(ctx, count, last);
-    for (int64_t i = 0; done && i < *count; i++) {
+    bool done = list_node(ctx, last);
+    for (int64_t i = base; done && i < ctx->work_count; i++) {
         const pumit__node *node = ctx->work[i];
         for (int32_t k = 0; done && k < PUMIT__NODE_INPUTS; k++) {
             const pumit__slot *in = node->in[k];
             if (in && in->spent)
                 return pumit__fail(PUMIT_ERROR_STATE,
                                    "the loss shares a part of its tape with one that was used");
-            if (in && in->node) done = list_node(ctx, count, in->node);
+            if (in && in->node) done = list_node(ctx, in->node);
         }
     }
-    if (!done) return pumit__fail_memory(*count * (int64_t)sizeof *ctx->work, "the tape");
-    qsort(ctx->work, (size_t)*count, sizeof *ctx->work, later_first);
+    if (!done) return pumit__fail_memory(ctx->work_count * (int64_t)sizeof *ctx->work, "the tape");
+    qsort(ctx->work + base, (size_t)(ctx->work_count - base), sizeof *ctx->work, later_first);
     return PUMIT_OK;
 }
 
@@ -220,10 +222,11 @@ static pumit_status run_node(pumit_context *ctx, pumit__node *node)
     return status;
 }
 
-/* Runs the listed nodes and frees each, whatever happens. */
-static pumit_status walk(pumit_context *ctx, int64_t count, pumit_status status)
+/* Runs the nodes listed from `base` on and frees each, whatever happens. */
+static pumit_status walk(pumit_context *ctx, int64_t base, pumit_status status)
 {
-    for (int64_t i = 0; i < count; i++) {
+    const int64_t end = ctx->work_count;
+    for (int64_t i = base; i < end; i++) {
         pumit__node *node = ctx->work[i], *more = NULL;
         pumit__slot *result = node->result;
         if (status == PUMIT_OK) status = run_node(ctx, node);
@@ -233,6 +236,20 @@ static pumit_status walk(pumit_context *ctx, int64_t count, pumit_status status)
         drop_slot(result, &more);
         free_nodes(ctx, more);
     }
+    ctx->work_count = base;
+    return status;
+}
+
+pumit_status pumit__backward_from(pumit_tensor *result, pumit_tensor *diff)
+{
+    pumit_context *ctx = result->ctx;
+    PUMIT__TRY(pumit__accumulate(result->slot, diff));
+    if (!result->slot->node) return PUMIT_OK;
+    const bool recording = ctx->recording;
+    const int64_t base = ctx->work_count;
+    ctx->recording = false;
+    const pumit_status status = walk(ctx, base, list_nodes(ctx, base, result->slot->node));
+    ctx->recording = recording;
     return status;
 }
 
@@ -247,19 +264,13 @@ pumit_status pumit_tensor_backward(pumit_tensor *loss)
         return pumit__fail(PUMIT_ERROR_STATE,
                            "the loss was not recorded, or its tape was already used");
     pumit_context *ctx = loss->ctx;
-    const bool recording = ctx->recording;
     const int64_t mark = pumit__scope_begin(ctx);
-    ctx->recording = false;
     pumit_tensor *one = pumit__empty_like(loss);
     pumit_status status =
         one ? pumit__kernel_fill(ctx, &(pumit_fill_args){pumit__data(one), 1, 1.0})
             : pumit__last_status();
-    if (status == PUMIT_OK) status = pumit__accumulate(loss->slot, one);
+    if (status == PUMIT_OK) status = pumit__backward_from(loss, one);
     pumit__scope_end(ctx, mark, NULL);
-    int64_t count = 0;
-    if (status == PUMIT_OK) status = list_nodes(ctx, &count, loss->slot->node);
-    status = walk(ctx, count, status);
-    ctx->recording = recording;
     return status;
 }
 

@@ -37,6 +37,17 @@ typedef pumit_status (*pumit__backward_fn)(struct pumit__node *node, pumit_tenso
 #define PUMIT__NODE_INPUTS 4
 #define PUMIT__NODE_SAVED  6
 
+#define PUMIT__STRETCH_TENSORS 4
+
+/* A stretch of a network as a function of one tensor, to be computed again in backward (recompute.h). */
+typedef struct pumit__stretch {
+    pumit_tensor *(*run)(const struct pumit__stretch *stretch, pumit_tensor *x);
+    void *model;                                 /* what run() reads beside the tensors, or NULL */
+    void (*release)(void *model);                /* gives up a reference to it */
+    int64_t number;                              /* run()'s own */
+    pumit_tensor *given[PUMIT__STRETCH_TENSORS]; /* without gradient; NULLs allowed */
+} pumit__stretch;
+
 typedef struct pumit__node {
     pumit__backward_fn backward;
     uint64_t sequence;
@@ -46,6 +57,7 @@ typedef struct pumit__node {
     pumit_tensor *saved[PUMIT__NODE_SAVED]; /* owned */
     int64_t integer[24];
     double real[2];
+    pumit__stretch stretch;   /* of recompute.c alone; its tensors are among `saved` */
     struct pumit__node *next; /* list of nodes to free */
 } pumit__node;
 
@@ -120,6 +132,9 @@ void pumit__save(pumit__node *node, int32_t i, pumit_tensor *tensor);
 pumit_status pumit__accumulate(pumit__slot *slot, pumit_tensor *grad);
 /* The packed gradient to add into (zeros at first); borrowed; NULL on failure. */
 pumit_tensor *pumit__grad_buffer(pumit__slot *slot);
+
+/* Backward from any recorded tensor, given the gradient of the loss by it; also from inside a node's backward. */
+pumit_status pumit__backward_from(pumit_tensor *result, pumit_tensor *diff);
 
 /* Sums a gradient over the axes along which the slot's tensor was broadcast. */
 pumit_tensor *pumit__reduce_to(pumit_tensor *grad, const pumit__slot *slot);

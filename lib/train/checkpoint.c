@@ -270,12 +270,19 @@ static pumit_status load_tensor(pumit_tensor *tensor, const pumit__safetensors *
     return PUMIT_OK;
 }
 
+pumit_status pumit__checkpoint_weights(pumit_module *module, const char *part,
+                                       const pumit__safetensors *file, const char *path)
+{
+    for (int64_t i = 0; i < pumit_module_parameter_count(module); i++)
+        PUMIT__TRY(load_tensor(pumit_module_parameter(module, i), file, part,
+                               pumit_module_parameter_name(module, i), path));
+    return PUMIT_OK;
+}
+
 static pumit_status load_part(const pumit__part *part, const pumit__safetensors *file,
                               const char *path)
 {
-    for (int64_t i = 0; i < pumit_module_parameter_count(part->module); i++)
-        PUMIT__TRY(load_tensor(pumit_module_parameter(part->module, i), file, part->name,
-                               pumit_module_parameter_name(part->module, i), path));
+    PUMIT__TRY(pumit__checkpoint_weights(part->module, part->name, file, path));
     for (int64_t i = 0; i < pumit__optimizer_state_count(part->optimizer); i++) {
         const char *name;
         pumit_tensor *tensor;

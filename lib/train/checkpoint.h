@@ -19,6 +19,10 @@ pumit_status pumit__checkpoint_open(pumit__safetensors **out, const char *path);
 pumit_status pumit__checkpoint_config(pumit_config **out, const pumit__safetensors *file,
                                       const char *path);
 
+/* The weights of a part, for a module of the same configuration. */
+pumit_status pumit__checkpoint_weights(pumit_module *module, const char *part,
+                                       const pumit__safetensors *file, const char *path);
+
 /* Takes over the state; the trainer's model and optimiser exist. */
 pumit_status pumit__checkpoint_load(pumit_trainer *t, const pumit__safetensors *file,
                                     const char *path);

@@ -43,12 +43,13 @@ static pumit_status gather(double *loss, pumit__figures *terms, pumit_trainer *t
 }
 
 /* Moves the weights, unless loss or gradient are not finite: then the step is skipped. */
-static pumit_status update(bool *skipped, double *grad_norm, pumit_trainer *t, double rate,
-                           double loss)
+static pumit_status update(bool *skipped, double *grad_norm, pumit__figures *terms,
+                           pumit_trainer *t, double rate, double loss)
 {
     *skipped = !isfinite(loss);
     *grad_norm = NAN;
     if (!*skipped) {
+        if (t->recipe->measure) PUMIT__TRY(t->recipe->measure(terms, t));
         const pumit_status status = pumit_optimizer_step(t->parts[0].optimizer, rate,
                                                          (int32_t)t->options.accumulate, grad_norm);
         *skipped = status == PUMIT_ERROR_STATE && !isfinite(*grad_norm);
@@ -80,7 +81,7 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
                                           o->steps > o->warmup ? o->steps - o->warmup : 1,
                                           o->warmup, fmin(o->least_rate, o->learning_rate));
     PUMIT__TRY(gather(&loss, &terms, t));
-    PUMIT__TRY(update(&skipped, &grad_norm, t, rate, loss));
+    PUMIT__TRY(update(&skipped, &grad_norm, &terms, t, rate, loss));
     if (t->recipe->step) PUMIT__TRY(t->recipe->step(&terms, t, rate, skipped));
     PUMIT__TRY(keep_loss(t, skipped ? NAN : loss));
     const double seconds = now() - started;
@@ -92,6 +93,8 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
     pumit__figures_add(figures, "learning_rate", rate);
     pumit__figures_add(figures, "seconds", seconds);
     pumit__figures_add(figures, "images_per_s", (double)(o->batch * o->accumulate) / seconds);
+    const double tokens = pumit__figures_get(&terms, "tokens");
+    if (isfinite(tokens)) pumit__figures_add(figures, "tokens_per_s", tokens / seconds);
     if (skipped) pumit__figures_add(figures, "skipped", 1);
     return PUMIT_OK;
 }

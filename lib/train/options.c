@@ -54,6 +54,8 @@ static const struct option {
     {"scale_probability", REAL, AT(scale_probability), 0, 1},
     {"slice_scale_probability", REAL, AT(slice_scale_probability), 0, 1},
     {"rotate_probability", REAL, AT(rotate_probability), 0, 1},
+    {"recompute", FLAG, AT(recompute), 0, 1},
+    {"norms_every", WHOLE, AT(norms_every), 0, 1e12},
 #undef AT
 };
 
@@ -232,7 +234,8 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .scale_range = {0.85, 1.25},
                                         .scale_probability = 0.5,
                                         .slice_scale_probability = 0.3,
-                                        .rotate_probability = 0.2};
+                                        .rotate_probability = 0.2,
+                                        .norms_every = 10};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
     return PUMIT_OK;

@@ -6,6 +6,7 @@
  * first loss.
  */
 #include "lib/train/adversary.h"
+#include "lib/train/init.h"
 #include "lib/train/tally.h"
 
 #include <float.h>
@@ -42,13 +43,21 @@ static void defaults(pumit__train_options *options)
 
 static pumit_status create_tokenizer(pumit_trainer *t)
 {
-    const char *init;
-    pumit_config *section;
-    PUMIT__TRY(pumit__init_path(&init, t));
-    if (init) return pumit_tokenizer_load(&t->tokenizer, t->ctx, init);
-    PUMIT__TRY(pumit__model_section(&section, t, "tokenizer"));
-    const pumit_status status = pumit_tokenizer_create(&t->tokenizer, t->ctx, section);
+    pumit__init init;
+    pumit_config *section = NULL;
+    PUMIT__TRY(pumit__init_open(&init, t, "tokenizer"));
+    pumit_status status = PUMIT_OK;
+    if (init.kind == PUMIT__INIT_MODEL)
+        status = pumit_tokenizer_load(&t->tokenizer, t->ctx, init.path);
+    else if (!init.section)
+        status = pumit__model_section(&section, t, "tokenizer");
+    if (status == PUMIT_OK && !t->tokenizer)
+        status =
+            pumit_tokenizer_create(&t->tokenizer, t->ctx, init.section ? init.section : section);
+    if (status == PUMIT_OK)
+        status = pumit__init_fill(&init, t, pumit_tokenizer_module(t->tokenizer));
     pumit_config_release(section);
+    pumit__init_close(&init);
     return status;
 }
 

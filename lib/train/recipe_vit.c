@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pre-training of the transformer: masked modelling of a finished tokenizer's soft tokens. */
-#include "lib/train/trainer.h"
+#include "lib/models/vit.h"
+#include "lib/nn/optimizer.h"
+#include "lib/tensor/context.h"
+#include "lib/train/init.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +24,7 @@ static pumit_status load_tokenizer(pumit_trainer *t)
     return pumit_tokenizer_load(&t->tokenizer, t->ctx, path);
 }
 
-/* A new transformer whose head and channels follow the tokenizer. */
+/* Completes the section of a new transformer: head and channels follow the tokenizer. */
 static pumit_status new_vit(pumit_trainer *t)
 {
     const int64_t codes = pumit_tokenizer_codes(t->tokenizer);
@@ -42,15 +45,27 @@ static pumit_status new_vit(pumit_trainer *t)
     return status;
 }
 
+static pumit_status create_vit(pumit_trainer *t)
+{
+    pumit__init init;
+    PUMIT__TRY(pumit__init_open(&init, t, "vit"));
+    pumit_status status;
+    if (init.kind == PUMIT__INIT_MODEL)
+        status = pumit_vit_load(&t->vit, t->ctx, init.path);
+    else if (init.section)
+        status = pumit_vit_create(&t->vit, t->ctx, init.section);
+    else
+        status = new_vit(t);
+    if (status == PUMIT_OK) status = pumit__init_fill(&init, t, pumit_vit_module(t->vit));
+    pumit__init_close(&init);
+    return status;
+}
+
 static pumit_status create(pumit_trainer *t)
 {
-    const char *init;
     PUMIT__TRY(load_tokenizer(t));
-    PUMIT__TRY(pumit__init_path(&init, t));
-    if (init)
-        PUMIT__TRY(pumit_vit_load(&t->vit, t->ctx, init));
-    else
-        PUMIT__TRY(new_vit(t));
+    PUMIT__TRY(create_vit(t));
+    pumit__vit_set_recompute(t->vit, t->options.recompute != 0);
     t->model = pumit_vit_module(t->vit);
     PUMIT__TRY(pumit__add_part(t, "model", t->model));
     return pumit__keep_section(t, "vit", t->model);
@@ -75,42 +90,80 @@ static pumit_status choose_visible(pumit_tensor **out, pumit_trainer *t, pumit_t
 }
 
 /* Takes `image`. */
-static pumit_status mim_loss(pumit_tensor **out, pumit_trainer *t, pumit_tensor *image,
-                             const double spacing[3], const char *stream, int64_t draw)
+static pumit_status mim_loss(pumit_tensor **out, pumit__mim_terms *terms, pumit_trainer *t,
+                             pumit_tensor *image, const double spacing[3], const char *stream,
+                             int64_t draw)
 {
     pumit_tensor *visible = NULL;
     *out = NULL;
     pumit_status status = choose_visible(&visible, t, image, spacing, stream, draw);
     if (status == PUMIT_OK)
-        status = pumit_vit_mim_loss(out, t->vit, t->tokenizer, image, spacing, visible);
+        status =
+            pumit__vit_mim_loss_terms(out, terms, t->vit, t->tokenizer, image, spacing, visible);
     pumit_tensor_release(visible);
     pumit_tensor_release(image);
     return status;
 }
 
-static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw)
+/* Adds a share of what a loss told. */
+static void add_terms(pumit__figures *figures, const pumit__mim_terms *terms, double loss,
+                      double share)
 {
+    pumit__figures_add(figures, "kl", share * (loss - terms->entropy));
+    pumit__figures_add(figures, "accuracy", share * terms->accuracy);
+    pumit__figures_add(figures, "target_entropy", share * terms->entropy);
+}
+
+static pumit_status loss(pumit_tensor **out, pumit__figures *figures, pumit_trainer *t,
+                         int64_t draw)
+{
+    const double share = 1 / (double)t->options.accumulate;
+    pumit__mim_terms terms;
     pumit_tensor *image;
-    double spacing[3];
-    int32_t da;
+    double spacing[3], value = 0;
+    int32_t da = 0;
     PUMIT__TRY(pumit__loader_take(&image, spacing, NULL, t->loader, draw));
-    PUMIT__TRY(mim_loss(out, t, image, spacing, "train.mask", draw));
-    const pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
-    pumit__figures_add(terms, "da", da / (double)t->options.accumulate);
+    PUMIT__TRY(mim_loss(out, &terms, t, image, spacing, "train.mask", draw));
+    pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
+    if (status == PUMIT_OK) status = pumit_tensor_item(&value, *out);
+    add_terms(figures, &terms, value, share);
+    pumit__figures_add(figures, "tokens", (double)terms.tokens);
+    pumit__figures_add(figures, "da", share * da);
     return status;
+}
+
+/* Norms of the gradients by block, as grad_norm is of all of them. */
+static pumit_status measure(pumit__figures *figures, pumit_trainer *t)
+{
+    double norms[PUMIT__VIT_MOST_DEPTH];
+    int64_t depth;
+    const int64_t every = t->options.norms_every;
+    if (every == 0 || (t->step + 1) % every != 0) return PUMIT_OK;
+    PUMIT__TRY(pumit_config_get_int(&depth, t->config, "vit.depth", 12));
+    for (int64_t i = 0; i < depth; i++) {
+        char prefix[32];
+        snprintf(prefix, sizeof prefix, "blocks.%lld.", (long long)i);
+        PUMIT__TRY(pumit__optimizer_norm(&norms[i], t->parts[0].optimizer, prefix));
+        norms[i] /= (double)t->options.accumulate;
+    }
+    pumit__figures_list(figures, "block_norms", norms, (int32_t)depth);
+    return PUMIT_OK;
 }
 
 static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
 {
     for (int64_t i = 0; i < t->options.validate_batches; i++) {
+        const double share = 1 / (double)t->options.validate_batches;
+        pumit__mim_terms terms;
         pumit_tensor *image, *tensor;
         double spacing[3], value = 0;
         PUMIT__TRY(pumit__sampler_batch(&image, spacing, NULL, t->judge_sampler, i));
-        PUMIT__TRY(mim_loss(&tensor, t, image, spacing, "judge.mask", i));
+        PUMIT__TRY(mim_loss(&tensor, &terms, t, image, spacing, "judge.mask", i));
         const pumit_status status = pumit_tensor_item(&value, tensor);
         pumit_tensor_release(tensor);
         PUMIT__TRY(status);
-        pumit__figures_add(figures, "loss", value / (double)t->options.validate_batches);
+        pumit__figures_add(figures, "loss", share * value);
+        add_terms(figures, &terms, value, share);
     }
     return PUMIT_OK;
 }
@@ -220,5 +273,6 @@ const pumit__recipe pumit__recipe_vit = {.name = "vit",
                                          .create = create,
                                          .open = open_data,
                                          .loss = loss,
+                                         .measure = measure,
                                          .validate = validate,
                                          .sheet = sheet};

@@ -55,7 +55,8 @@ typedef struct {
     int64_t keep_last, keep_every; /* checkpoints */
     int64_t most_skipped;          /* steps in a row */
     double ema;                    /* decay of the weights' moving average; 0: none is kept */
-    int32_t augment, events;
+    int64_t norms_every; /* 0: never */
+    int32_t augment, events, recompute;
     const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
 
@@ -78,6 +79,8 @@ typedef struct pumit__recipe {
     pumit_status (*open)(pumit_trainer *t);
     /* The recorded loss of draw number `draw` (counts micro-batches); adds terms scaled by 1/accumulate. */
     pumit_status (*loss)(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw);
+    /* Before the model's step, its gradients gathered: figures of them. NULL: none. */
+    pumit_status (*measure)(pumit__figures *figures, pumit_trainer *t);
     /* After the model's step: moves the other parts. NULL: there are none. `skipped`: the model's step was. */
     pumit_status (*step)(pumit__figures *figures, pumit_trainer *t, double rate, bool skipped);
     pumit_status (*validate)(pumit__figures *figures, pumit_trainer *t);
@@ -151,7 +154,7 @@ pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *m
 pumit_status pumit__model_section(pumit_config **out, const pumit_trainer *t, const char *name);
 /* Puts the model's full configuration into t->config, so that a resumed run makes the same one. */
 pumit_status pumit__keep_section(pumit_trainer *t, const char *name, const pumit_module *module);
-/* "init" of the config; NULL if there is none or the run is resumed. Borrowed. */
+/* The key "init"; NULL if there is none or the run is resumed. Borrowed. */
 pumit_status pumit__init_path(const char **out, const pumit_trainer *t);
 /* OUTPUT/name. Free with free(). */
 pumit_status pumit__run_path(char **out, const pumit_trainer *t, const char *name);
