@@ -55,7 +55,7 @@ typedef struct {
     int64_t keep_last, keep_every; /* checkpoints */
     int64_t most_skipped;          /* steps in a row */
     double ema;                    /* decay of the weights' moving average; 0: none is kept */
-    int64_t norms_every; /* 0: never */
+    int64_t norms_every;           /* 0: never */
     int32_t augment, events, recompute;
     const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
