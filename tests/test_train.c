@@ -295,6 +295,25 @@ START_TEST(resuming_remembers)
 }
 END_TEST
 
+/* The same before the first checkpoint: config.json tells what was wanted. */
+START_TEST(beginnings_are_remembered)
+{
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    run r = run_open("tokenizer", "begun");
+    CHECK_OK(run_create(&r));
+    run_close(&r);
+    r = run_open("tokenizer", "begun");
+    pumit_config_release(r.config);
+    CHECK_OK(pumit_config_create(&r.config));
+    CHECK_OK(pumit_config_set_string(r.config, "output", files_path("begun")));
+    CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit_trainer_run(r.trainer));
+    check_same_run("whole", "begun");
+    run_close(&r);
+}
+END_TEST
+
 /* A run that is killed, whenever that is, leaves a whole checkpoint, and goes on from it. */
 START_TEST(killed_runs_resume)
 {
@@ -879,6 +898,7 @@ Suite *suite_train(void)
     tcase_add_test(runs, classifier_resumes_exactly);
     tcase_add_test(runs, later_metrics_are_dropped);
     tcase_add_test(runs, resuming_remembers);
+    tcase_add_test(runs, beginnings_are_remembered);
     tcase_add_test(runs, killed_runs_resume);
     tcase_add_test(runs, broken_checkpoints_are_told);
     tcase_add_test(runs, old_checkpoints_go);

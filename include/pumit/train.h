@@ -29,9 +29,9 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /**
  * Makes a run. `train` has the images to learn from (labelled for "classify"), `validation` those to judge by (may be NULL). Both are
  * borrowed until the trainer is released. Keys of `config`:
- * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there (nothing
- *   there: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT); without it a directory that already holds a run is an
- *   error. A directory in which another process trains: PUMIT_ERROR_STATE.
+ * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there, by
+ *   the keys it was begun with where `config` has none (nothing there, or no checkpoint yet: starts anew; checkpoints of which none can be
+ *   read: PUMIT_ERROR_FORMAT); without it a directory that already holds a run is an error. A directory in which another process trains: PUMIT_ERROR_STATE.
  * - "tokenizer.*", "vit.*": configuration of new models. "init": what to start from; recipes "tokenizer" and "vit" take a model file,
  *   a run directory (its model.safetensors, else its newest checkpoint), a checkpoint, or weights of others as pumit_module_import() takes them,
  *   and log what was taken; recipe "vit" needs "tokenizer.file";

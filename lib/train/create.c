@@ -57,12 +57,29 @@ static pumit_status check_empty(const pumit_trainer *t)
     return PUMIT_OK;
 }
 
-/* The run that wrote the checkpoint, with what the caller now says on top. */
+/* The config of the run that is there: the checkpoint's, before the first one that of config.json; NULL: there is none yet. */
+static pumit_status stored_config(pumit_config **out, const pumit_trainer *t,
+                                  const pumit__safetensors *file, const char *path)
+{
+    char *name;
+    bool there;
+    *out = NULL;
+    if (file) return pumit__checkpoint_config(out, file, path);
+    PUMIT__TRY(exists(&there, t, "config.json"));
+    if (!there) return PUMIT_OK;
+    PUMIT__TRY(pumit__run_path(&name, t, "config.json"));
+    const pumit_status status = pumit_config_read(out, name);
+    free(name);
+    return status;
+}
+
+/* What the run was wanted to be, with what the caller now says on top. */
 static pumit_status merge_resumed(pumit_trainer *t, const pumit__safetensors *file,
                                   const char *path)
 {
     pumit_config *stored;
-    PUMIT__TRY(pumit__checkpoint_config(&stored, file, path));
+    PUMIT__TRY(stored_config(&stored, t, file, path));
+    if (!stored) return PUMIT_OK;
     const char *before = NULL, *now = NULL;
     pumit_status status = pumit_config_get_string(&before, stored, "recipe", "");
     if (status == PUMIT_OK) status = pumit_config_get_string(&now, t->config, "recipe", before);
@@ -92,8 +109,7 @@ static pumit_status open_output(pumit_trainer *t, pumit__safetensors **file, cha
     PUMIT__TRY(pumit__run_lock(t));
     PUMIT__TRY(pumit__run_clean(t));
     PUMIT__TRY(pumit__run_newest(file, path, t));
-    if (!*file) return PUMIT_OK;
-    t->resumed = true;
+    t->resumed = *file != NULL;
     return merge_resumed(t, *file, *path);
 }
 
