@@ -15,6 +15,21 @@ static pumit_status fail_io(const char *action, const char *path)
     return pumit__fail(status, "%s: cannot %s: %s", path, action, strerror(errno));
 }
 
+/* A rename or a new folder is durable once the folder that it happened in is on disk. */
+static void sync_folder_of(const char *path)
+{
+    char *folder = pumit__strdup(path);
+    if (!folder) return;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+    free(folder);
+}
+
 pumit_status pumit__atomic_open(pumit__atomic_file *file, const char *path)
 {
     *file = (pumit__atomic_file){0};
@@ -30,21 +45,6 @@ pumit_status pumit__atomic_write(pumit__atomic_file *file, const void *data, int
     if (fwrite(data, 1, (size_t)bytes, file->file) != (size_t)bytes)
         return fail_io("write", file->path);
     return PUMIT_OK;
-}
-
-/* The rename is durable once the folder itself is on disk. */
-static void sync_folder_of(const char *path)
-{
-    char *folder = pumit__strdup(path);
-    if (!folder) return;
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = '\0';
-    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-    free(folder);
 }
 
 pumit_status pumit__atomic_commit(pumit__atomic_file *file)
@@ -88,7 +88,10 @@ pumit_status pumit__make_folder(const char *path)
         if (*p != '/' && *p != '\0') continue;
         const char kept = *p;
         *p = '\0';
-        if (mkdir(partial, 0777) != 0 && errno != EEXIST) status = fail_io("make the folder", path);
+        if (mkdir(partial, 0777) == 0)
+            sync_folder_of(partial);
+        else if (errno != EEXIST)
+            status = fail_io("make the folder", path);
         *p = kept;
         if (kept == '\0') break;
     }
