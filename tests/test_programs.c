@@ -325,6 +325,22 @@ static double train(const char *program, const char *output, const char *rest)
     return steps;
 }
 
+/* What was skipped on the way is told when the run has ended. */
+START_TEST(skipped_steps_are_told)
+{
+    char config[512], output[512];
+    write_archive();
+    write_config();
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    snprintf(output, sizeof output, "%s", files_path("run"));
+    const answer *a =
+        runf("pumit-pretrain-tokenizer --config %s -t 1 -n 6 --warmup 0 -l 1e30 -o %s %s", config,
+             output, files_path("set.npz"));
+    check_done(a);
+    ck_assert_msg(strstr(a->err, "run/bad-batch-step-00000000"), "%s", a->err);
+}
+END_TEST
+
 static void check_file(const char *name, const char *magic, size_t bytes)
 {
     size_t got;
@@ -472,6 +488,7 @@ Suite *suite_programs(void)
     tcase_add_test(tests, preparing);
     tcase_add_test(tests, bad_models);
     tcase_add_test(tests, images_are_described);
+    tcase_add_test(tests, skipped_steps_are_told);
     tcase_add_test(tests, one_run_through_all);
     tcase_add_test(tests, runs_are_described_and_drawn);
     tcase_add_test(tests, signals_stop_and_resume);

@@ -237,6 +237,7 @@ static int run_trainer(cli *c, pumit_trainer *trainer)
     watch_signals(NULL);
     progress_end(&p);
     if (status != PUMIT_OK && status != PUMIT_ERROR_CANCELLED) return cli_fail(c);
+    cli_tell_warnings(c);
     if (status == PUMIT_ERROR_CANCELLED)
         cli_say(c, "%s; --resume goes on from there", pumit_last_error());
     return print_summary(c, trainer, status == PUMIT_ERROR_CANCELLED);
