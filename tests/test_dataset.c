@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datasets from files, folders, lists and archives; what cannot be read is skipped and counted. */
+#include "lib/data/dataset.h"
 #include "tests/image_files.h"
 
 #include <math.h>
@@ -194,6 +195,28 @@ START_TEST(csv_lists_have_labels_and_splits)
     pumit_dataset_release(dataset);
     files_check_failed(fail_with("list.csv", "{\"split\": \"val\"}"), PUMIT_ERROR_NOT_FOUND,
                        "list.csv", "val");
+}
+END_TEST
+
+/* The first rule that matches, times what the list says. */
+START_TEST(weights_follow_rules)
+{
+    static const char LIST[] = "path,weight\na.png,3\nb.png,\nsub/a.png,0.5\n";
+    static const double wanted[] = {6, 1, 2};
+    files_folder("sub");
+    write_dot("a.png", 1);
+    write_dot("b.png", 2);
+    write_dot("sub/a.png", 3);
+    files_write("w.csv", LIST, strlen(LIST));
+    pumit_dataset *dataset =
+        open_with("w.csv", "{\"weights\": [[\"*/sub/*\", 4], [\"*/a.p?g\", 2]]}");
+    ck_assert_int_eq(dataset->count, 3);
+    for (int i = 0; i < 3; i++) ck_assert_double_eq(dataset->items[i].weight, wanted[i]);
+    pumit_dataset_release(dataset);
+    ck_assert_int_eq(fail_with("w.csv", "{\"weights\": [[\"*\", -1]]}"),
+                     PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(fail_with("w.csv", "{\"weights\": [[\"*\"]]}"), PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(fail_with("w.csv", "{\"weights\": 2}"), PUMIT_ERROR_INVALID_ARGUMENT);
 }
 END_TEST
 
@@ -401,6 +424,7 @@ Suite *suite_dataset(void)
     tcase_add_test(tcase, memory_is_limited);
     tcase_add_test(tcase, text_lists_are_read);
     tcase_add_test(tcase, csv_lists_have_labels_and_splits);
+    tcase_add_test(tcase, weights_follow_rules);
     tcase_add_test(tcase, bad_csv_lists_name_the_line);
     tcase_add_test(tcase, archives_have_splits_and_labels);
     tcase_add_test(tcase, solid_arrays_keep_their_axes);

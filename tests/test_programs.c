@@ -111,6 +111,8 @@ START_TEST(wrong_usage)
         check_line(runf("%s x y --config", PROGRAMS[i]), 2, PROGRAMS[i], "--config");
     }
     check_line(run("pumit-pretrain-vit x"), 2, "pumit-pretrain-vit", "--output");
+    check_line(runf("pumit-pretrain-vit x -o %s --weight a=-1", files_path("o")), 2,
+               "pumit-pretrain-vit", "PATTERN=FACTOR");
     check_line(run("pumit-reconstruct x y"), 2, "pumit-reconstruct", "--output");
 }
 END_TEST

@@ -79,28 +79,35 @@ static pumit_status keep_paths(cli *c, const char *key, const path_list *list)
     return status;
 }
 
+/* What `from` says under `key`, unless `to` says something itself. */
+static pumit_status copy_key(pumit_config *to, const pumit_config *from, const char *key)
+{
+    cJSON *there = NULL, *here = NULL;
+    pumit_status status = config_tree(&there, from);
+    if (status == PUMIT_OK) status = config_tree(&here, to);
+    const cJSON *const item = cJSON_GetObjectItemCaseSensitive(there, key);
+    if (status == PUMIT_OK && item && !cJSON_GetObjectItemCaseSensitive(here, key)) {
+        char *text = cJSON_PrintUnformatted(item);
+        status = text ? pumit_config_set_json(to, key, text) : PUMIT_ERROR_OUT_OF_MEMORY;
+        free(text);
+    }
+    cJSON_Delete(there);
+    cJSON_Delete(here);
+    return status;
+}
+
 /* A run that is resumed knows its own data. */
 static pumit_status take_stored(cli *c, const char *output)
 {
-    static const char *const KEYS[] = {"data", "validation_data", "split"};
+    static const char *const KEYS[] = {"data", "validation_data", "split", "weights"};
     char path[4096];
     pumit_config *stored;
     snprintf(path, sizeof path, "%s/config.json", output);
     if (!cli_given(c, "resume") || access(path, F_OK) != 0) return PUMIT_OK;
-    cJSON *now = NULL, *before = NULL;
     pumit_status status = pumit_config_read(&stored, path);
     if (status != PUMIT_OK) return status;
-    status = config_tree(&before, stored);
-    if (status == PUMIT_OK) status = config_tree(&now, c->config);
-    for (int i = 0; i < 3 && status == PUMIT_OK; i++) {
-        const cJSON *const item = cJSON_GetObjectItemCaseSensitive(before, KEYS[i]);
-        if (!item || cJSON_GetObjectItemCaseSensitive(now, KEYS[i])) continue;
-        char *text = cJSON_PrintUnformatted(item);
-        status = text ? pumit_config_set_json(c->config, KEYS[i], text) : PUMIT_ERROR_OUT_OF_MEMORY;
-        free(text);
-    }
-    cJSON_Delete(before);
-    cJSON_Delete(now);
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS && status == PUMIT_OK; i++)
+        status = copy_key(c->config, stored, KEYS[i]);
     pumit_config_release(stored);
     return status;
 }
@@ -125,6 +132,33 @@ static pumit_status list_validation(path_list *list, cli *c)
     return status;
 }
 
+/* --weight PATTERN=FACTOR, in place of what the config file says. */
+static int set_weights(cli *c)
+{
+    cJSON *rules = cJSON_CreateArray();
+    for (int i = 0; i < c->given_count; i++) {
+        const char *const value = c->given[i].value, *const equals = strrchr(value, '=');
+        char pattern[1024];
+        char *end = NULL;
+        if (strcmp(c->given[i].option->name, "weight") != 0) continue;
+        const double factor = equals ? strtod(equals + 1, &end) : -1;
+        if (!equals || end == equals + 1 || *end || !(factor >= 0)) {
+            cJSON_Delete(rules);
+            return cli_wrong_usage(c, "--weight wants PATTERN=FACTOR, not '%s'", value);
+        }
+        snprintf(pattern, sizeof pattern, "%.*s", (int)(equals - value), value);
+        cJSON *const rule = cJSON_CreateArray();
+        cJSON_AddItemToArray(rule, cJSON_CreateString(pattern));
+        cJSON_AddItemToArray(rule, cJSON_CreateNumber(factor));
+        cJSON_AddItemToArray(rules, rule);
+    }
+    char *text = cJSON_GetArraySize(rules) > 0 ? cJSON_PrintUnformatted(rules) : NULL;
+    const pumit_status status = text ? pumit_config_set_json(c->config, "weights", text) : PUMIT_OK;
+    free(text);
+    cJSON_Delete(rules);
+    return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
+}
+
 /* `split` NULL: everything. */
 static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_list *list,
                                const char *split)
@@ -138,6 +172,7 @@ static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_lis
     if (status != PUMIT_OK) return status;
     if (split) status = pumit_config_set_string(options, "split", split);
     if (status == PUMIT_OK) status = pumit_config_set_bool(options, "folders_are_labels", labels);
+    if (status == PUMIT_OK) status = copy_key(options, c->config, "weights");
     if (status == PUMIT_OK)
         status = pumit_dataset_open(out, c->ctx, list->count, list->paths, options);
     pumit_config_release(options);
@@ -276,6 +311,8 @@ int training_run(cli *c, const char *recipe)
     const char *output;
     if (pumit_config_get_string(&output, c->config, "output", NULL) != PUMIT_OK) return cli_fail(c);
     if (!output) return cli_wrong_usage(c, "--output DIR is missing");
+    const int weights = set_weights(c);
+    if (weights != CLI_DONE) return weights;
     path_list list = {0};
     pumit_status status = take_stored(c, output);
     if (status == PUMIT_OK) status = pumit_config_set_string(c->config, "recipe", recipe);

@@ -12,6 +12,7 @@
         {"split", 0,    's',                                                                       \
          "NAME",  NULL, "which split of .npz and .csv data: train (default), val, test, all"},     \
         {"validation", 0, 's', "PATH", NULL, "images to judge by; may be repeated"},               \
+        {"weight", 0, 's', "PATTERN=X", NULL, "draw images of matching names X times as often"},   \
         {"steps", 'n', 'i', "N", "train.steps", "steps to train"},                                 \
         {"batch", 'b', 'i', "N", "train.batch", "images a step"},                                  \
         {"accumulate", 0, 'i', "N", "train.accumulate", "batches a step, gradients averaged"},     \

@@ -21,6 +21,8 @@ extern "C" {
  * set (prepare.h: the folder or its images-meta.csv).
  * Keys of `options` (may be NULL):
  * - "split": "train", "val" or "test" of npz, csv and prepared sets (whose images without a split are "train"); default: everything.
+ * - "weights": rules [pattern, factor], the first whose pattern (* ? [ ]) matches an image's name (pumit_dataset_name(), for a prepared set the
+ *   source's path) multiplies how often training draws the image, on top of a list's or prepared set's weights: ["/archive/ct/?*", 2] doubles a folder.
  * - "folders_are_labels": true: a path is a folder of one folder per class (sorted by name: 0, 1, ...).
  * - "limits.bytes": most memory for the decoded images; default 4 GiB.
  * Images are decoded once and kept in memory; those of a prepared set stay in their files, and what is needed of them is read when it is

@@ -5,8 +5,24 @@
 #include "lib/data/source.h"
 #include "lib/tensor/context.h"
 
+#include <fnmatch.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool is_rule(const cJSON *rule)
+{
+    return cJSON_GetArraySize(rule) == 2 && cJSON_IsString(rule->child) &&
+           cJSON_IsNumber(rule->child->next) && rule->child->next->valuedouble >= 0;
+}
+
+/* Of the first rule whose pattern matches; 1 if none does. */
+static double factor_of(const cJSON *rules, const char *name)
+{
+    for (const cJSON *rule = rules ? rules->child : NULL; rule; rule = rule->next)
+        if (fnmatch(rule->child->valuestring, name, 0) == 0) return rule->child->next->valuedouble;
+    return 1;
+}
 
 pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
                                  int64_t label, double weight)
@@ -28,7 +44,8 @@ pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, c
         pumit_volume_release(volume);
         return pumit__fail_memory((int64_t)sizeof *dataset->items, "a list of images");
     }
-    dataset->items[dataset->count++] = (pumit__dataset_item){volume, copy, label, weight};
+    dataset->items[dataset->count++] =
+        (pumit__dataset_item){volume, copy, label, weight * factor_of(dataset->weights, name)};
     dataset->bytes += bytes;
     return PUMIT_OK;
 }
@@ -112,6 +129,13 @@ static pumit_status read_options(pumit_dataset *dataset, int32_t *folders_are_la
     PUMIT__REQUIRE(!split || strcmp(split, "train") == 0 || strcmp(split, "val") == 0 ||
                        strcmp(split, "test") == 0,
                    "split: \"%s\" is not \"train\", \"val\" or \"test\"", split);
+    dataset->weights = cJSON_GetObjectItemCaseSensitive(pumit__config_json(options), "weights");
+    PUMIT__REQUIRE(!dataset->weights || cJSON_IsArray(dataset->weights),
+                   "weights: is no list of rules [\"pattern\", factor]");
+    for (const cJSON *rule = dataset->weights ? dataset->weights->child : NULL; rule;
+         rule = rule->next)
+        PUMIT__REQUIRE(is_rule(rule),
+                       "weights: a rule is not [\"pattern\", factor] with a factor of 0 or more");
     PUMIT__TRY(pumit_config_get_bool(folders_are_labels, options, "folders_are_labels", 0));
     PUMIT__TRY(
         pumit_config_get_int(&dataset->most_bytes, options, "limits.bytes", INT64_C(4) << 30));
@@ -160,6 +184,7 @@ pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context, int
     count_classes(dataset);
     dataset->ctx = NULL;
     dataset->split = NULL;
+    dataset->weights = NULL;
     *out = dataset;
     return PUMIT_OK;
 out:

@@ -3,6 +3,7 @@
 #ifndef PUMIT_LIB_DATA_DATASET_H
 #define PUMIT_LIB_DATA_DATASET_H
 
+#include "lib/base/config.h"
 #include "lib/data/volume.h"
 
 #include <pumit/dataset.h>
@@ -20,11 +21,12 @@ struct pumit_dataset {
     int64_t count, capacity, skipped, classes;
     int64_t bytes, most_bytes; /* of voxels */
     const char *split;         /* while opening only: "train", "val", "test", or NULL for all */
+    const cJSON *weights;      /* while opening only: rules [pattern, factor], or NULL */
     bool full;                 /* the byte limit was met: no reason to go on */
     char reason[256];          /* why the last file was skipped */
 };
 
-/* Takes `volume`, on failure too; copies `name`. */
+/* Takes `volume`, on failure too; copies `name`. The rules for weights count on top of `weight`. */
 pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
                                  int64_t label, double weight);
 
