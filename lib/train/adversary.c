@@ -93,14 +93,15 @@ static pumit_status learn(pumit__figures *figures, pumit_trainer *t, double rate
 {
     double loss, norm = NAN;
     PUMIT__TRY(gather(&loss, t, pairs, count));
-    pumit_status status = PUMIT_OK;
-    if (isfinite(loss))
-        status = pumit_optimizer_step(t->parts[1].optimizer, rate, (int32_t)count, &norm);
+    if (isfinite(loss)) {
+        const pumit_status status =
+            pumit_optimizer_step(t->parts[1].optimizer, rate, (int32_t)count, &norm);
+        if (status != PUMIT_ERROR_STATE || isfinite(norm)) PUMIT__TRY(status);
+    }
     pumit__figures_add(figures, "discriminator", loss);
     pumit__figures_add(figures, "grad_norm_discriminator", norm);
     pumit__figures_add(figures, "learning_rate_discriminator", rate);
     if (!isfinite(norm)) return skip(t);
-    PUMIT__TRY(status);
     pumit__gan_gate gate = gate_of(t);
     pumit__gan_gate_update(&gate, loss);
     keep_gate(t, &gate);

@@ -30,10 +30,10 @@ static pumit_status gather(double *loss, pumit__figures *terms, pumit_trainer *t
     *loss = 0;
     zero_grad(t); /* of a step that failed half-way */
     for (int64_t i = 0; i < count && isfinite(*loss); i++) {
-        pumit_tensor *tensor;
+        pumit_tensor *tensor = NULL;
         double value = NAN;
-        PUMIT__TRY(t->recipe->loss(&tensor, terms, t, t->step * count + i));
-        pumit_status status = pumit_tensor_item(&value, tensor);
+        pumit_status status = t->recipe->loss(&tensor, terms, t, t->step * count + i);
+        if (status == PUMIT_OK) status = pumit_tensor_item(&value, tensor);
         if (status == PUMIT_OK && isfinite(value)) status = pumit_tensor_backward(tensor);
         pumit_tensor_release(tensor);
         PUMIT__TRY(status);

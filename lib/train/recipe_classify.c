@@ -109,7 +109,6 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
     double spacing[3];
     int64_t count;
     int32_t da;
-    *out = NULL;
     PUMIT__TRY(take(&image, spacing, &count, t, t->batches, t->train, draw));
     pumit_status status = pumit_classifier_loss(out, t->classifier, image, spacing, t->labels);
     pumit_tensor_release(image);

@@ -283,7 +283,6 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
     tokenizer_run *const run = t->own;
     const int64_t i = draw % run->micro_count;
     pumit__tokenizer_outcome outcome = {0};
-    *out = NULL;
     if (i == 0) PUMIT__TRY(begin_step(t, run, draw));
     micro_batch *const m = &run->micro[i];
     pumit_status status = take_loss(out, &outcome, t, m, draw);
@@ -295,9 +294,6 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
         m->pair = (pumit__adversary_pair){pumit_tensor_retain(outcome.image),
                                           pumit_tensor_retain(outcome.reconstruction), da};
     pumit__tokenizer_outcome_release(&outcome);
-    if (status == PUMIT_OK) return PUMIT_OK;
-    pumit_tensor_release(*out);
-    *out = NULL;
     return status;
 }
 

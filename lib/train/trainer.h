@@ -77,7 +77,8 @@ typedef struct pumit__recipe {
     pumit_status (*create)(pumit_trainer *t);
     /* Opens the data: after create(). */
     pumit_status (*open)(pumit_trainer *t);
-    /* The recorded loss of draw number `draw` (counts micro-batches); adds terms scaled by 1/accumulate. */
+    /* The recorded loss of draw number `draw` (counts micro-batches); adds terms scaled by 1/accumulate.
+     * The caller releases *out, NULL at first, also when this fails. */
     pumit_status (*loss)(pumit_tensor **out, pumit__figures *terms, pumit_trainer *t, int64_t draw);
     /* Before the model's step, its gradients gathered: figures of them. NULL: none. */
     pumit_status (*measure)(pumit__figures *figures, pumit_trainer *t);
