@@ -382,6 +382,51 @@ START_TEST(broken_checkpoints_are_told)
 }
 END_TEST
 
+/* A classifier's transformer that starts from `init` has the weights "PART.NAME" of a checkpoint. */
+static void check_start(const char *init, const char *checkpoint, const char *part)
+{
+    pumit__safetensors *file;
+    run r = run_open("classify", "start");
+    CHECK_OK(pumit_config_set_string(r.config, "init", files_path(init)));
+    CHECK_OK(run_create(&r));
+    CHECK_OK(pumit__safetensors_open(&file, files_path(checkpoint)));
+    const pumit_module *const vit = pumit_vit_module(r.trainer->vit);
+    for (int64_t i = 0; i < pumit_module_parameter_count(vit); i++) {
+        char name[128];
+        void *weights;
+        CHECK_OK(pumit_tensor_data(&weights, pumit_module_parameter(vit, i)));
+        snprintf(name, sizeof name, "%s.%s", part, pumit_module_parameter_name(vit, i));
+        const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, name);
+        ck_assert_msg(entry && memcmp(entry->data, weights, (size_t)entry->bytes) == 0, "%s", name);
+    }
+    pumit__safetensors_close(file);
+    run_close(&r);
+    for (int i = 0; i < 3; i++) {
+        static const char *const NAMES[] = {"start/config.json", "start/metrics.jsonl",
+                                            "start/lock"};
+        CHECK_OK(unlink(files_path(NAMES[i])));
+    }
+}
+
+/* From a run's newest checkpoint that is whole, of a transformer or of another classifier. */
+START_TEST(classifiers_start_from_runs)
+{
+    run_whole("tokenizer", "tokenizer", 0, false, NULL, NULL);
+    run_whole("vit", "vit", 5, false, NULL, NULL);
+    check_start("vit", "vit/checkpoints/step-000000005.safetensors", "model");
+    spoil("vit/checkpoints/step-000000005.safetensors");
+    check_start("vit", "vit/checkpoints/step-000000004.safetensors", "model");
+    run_whole("classify", "tuned", 3, false, NULL, NULL);
+    check_start("tuned", "tuned/checkpoints/step-000000003.safetensors", "model.backbone");
+    run r = run_open("classify", "other");
+    CHECK_OK(pumit_config_set_string(
+        r.config, "init", files_path("tokenizer/checkpoints/step-000000006.safetensors")));
+    files_check_failed(run_create(&r), PUMIT_ERROR_INVALID_ARGUMENT, "'init'",
+                       "of recipe 'tokenizer'");
+    run_close(&r);
+}
+END_TEST
+
 static bool has_checkpoint(int step)
 {
     char name[64];
@@ -901,6 +946,7 @@ Suite *suite_train(void)
     tcase_add_test(runs, beginnings_are_remembered);
     tcase_add_test(runs, killed_runs_resume);
     tcase_add_test(runs, broken_checkpoints_are_told);
+    tcase_add_test(runs, classifiers_start_from_runs);
     tcase_add_test(runs, old_checkpoints_go);
     tcase_add_test(runs, directories_are_locked);
     tcase_add_test(runs, outputs_are_guarded);

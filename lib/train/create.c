@@ -108,7 +108,7 @@ static pumit_status open_output(pumit_trainer *t, pumit__safetensors **file, cha
     if (access(t->output, F_OK) != 0) return PUMIT_OK;
     PUMIT__TRY(pumit__run_lock(t));
     PUMIT__TRY(pumit__run_clean(t));
-    PUMIT__TRY(pumit__run_newest(file, path, t));
+    PUMIT__TRY(pumit__run_newest(file, path, t->ctx, t->output));
     t->resumed = *file != NULL;
     return merge_resumed(t, *file, *path);
 }
@@ -179,13 +179,6 @@ pumit_status pumit__keep_section(pumit_trainer *t, const char *name, const pumit
     if (status == PUMIT_OK) status = pumit__json_set(t->config->root, name, copy);
     pumit_config_release(config);
     return status;
-}
-
-pumit_status pumit__init_path(const char **out, const pumit_trainer *t)
-{
-    PUMIT__TRY(pumit_config_get_string(out, t->config, "init", NULL));
-    if (t->resumed || (*out && !**out)) *out = NULL;
-    return PUMIT_OK;
 }
 
 pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3])

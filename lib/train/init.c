@@ -3,86 +3,62 @@
 
 #include "lib/tensor/context.h"
 #include "lib/train/checkpoint.h"
+#include "lib/train/run_folder.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ------------------------------------------------------------------------------------ run directories */
-
-/* The last name in a folder of checkpoints; their steps are padded with zeros. *out stays NULL if there is none. */
-static pumit_status last_checkpoint(char **out, const char *folder)
-{
-    char newest[256] = "";
-    DIR *const listing = opendir(folder);
-    *out = NULL;
-    if (!listing) return PUMIT_OK;
-    for (const struct dirent *entry; (entry = readdir(listing)) != NULL;)
-        if (strncmp(entry->d_name, "step-", 5) == 0 &&
-            pumit__ends_with(entry->d_name, ".safetensors") && strcmp(entry->d_name, newest) > 0)
-            snprintf(newest, sizeof newest, "%s", entry->d_name);
-    closedir(listing);
-    if (!*newest) return PUMIT_OK;
-    *out = pumit__format("%s/%s", folder, newest);
-    return *out ? PUMIT_OK : pumit__fail_memory((int64_t)strlen(newest), "a path");
-}
-
-/* The file that a run directory stands for. */
-static pumit_status file_of_run(char **out, const char *run)
-{
-    char *folder = NULL;
-    *out = pumit__format("%s/model.safetensors", run);
-    pumit_status status = *out ? PUMIT_OK : pumit__fail_memory((int64_t)strlen(run), "a path");
-    if (status != PUMIT_OK || access(*out, F_OK) == 0) return status;
-    free(*out);
-    *out = NULL;
-    folder = pumit__format("%s/checkpoints", run);
-    status =
-        folder ? last_checkpoint(out, folder) : pumit__fail_memory((int64_t)strlen(run), "a path");
-    free(folder);
-    if (status == PUMIT_OK && !*out)
-        status = pumit__fail(PUMIT_ERROR_NOT_FOUND,
-                             "%s: is a folder without model.safetensors and checkpoints", run);
-    return status;
-}
-
-static pumit_status resolve(char **out, const char *given)
-{
-    struct stat info;
-    if (stat(given, &info) == 0 && S_ISDIR(info.st_mode)) return file_of_run(out, given);
-    *out = pumit__strdup(given);
-    return *out ? PUMIT_OK : pumit__fail_memory((int64_t)strlen(given), "a path");
-}
-
 /* ----------------------------------------------------------------------------------------------- kinds */
 
-static pumit_status section_of(pumit__init *init, const char *name)
+/* A run directory stands for its result, else for its newest whole checkpoint, which is then open. */
+static pumit_status resolve(pumit__init *init, pumit_context *ctx, const char *given)
 {
-    pumit__safetensors *file;
-    pumit_config *config = NULL;
-    PUMIT__TRY(pumit__safetensors_open(&file, init->path));
-    pumit_status status = pumit__checkpoint_config(&config, file, init->path);
-    pumit__safetensors_close(file);
-    if (status == PUMIT_OK) status = pumit_config_get_section(&init->section, config, name);
-    pumit_config_release(config);
-    return status;
+    struct stat info;
+    const bool folder = stat(given, &info) == 0 && S_ISDIR(info.st_mode);
+    init->path = folder ? pumit__format("%s/model.safetensors", given) : pumit__strdup(given);
+    if (!init->path) return pumit__fail_memory((int64_t)strlen(given), "a path");
+    if (!folder || access(init->path, F_OK) == 0) return PUMIT_OK;
+    free(init->path);
+    PUMIT__TRY(pumit__run_newest(&init->file, &init->path, ctx, given));
+    if (init->file) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_NOT_FOUND,
+                       "%s: is a folder without model.safetensors and checkpoints", given);
 }
 
-static pumit_status find_kind(pumit__init *init, const char *name)
+static pumit_status find_kind(pumit__init *init)
 {
     pumit_config *info;
     const char *model;
+    init->kind = PUMIT__INIT_CHECKPOINT;
+    if (init->file) return PUMIT_OK;
     PUMIT__TRY(pumit_model_file_info(&info, init->path));
     pumit_status status = pumit_config_get_string(&model, info, "pumit.model", "");
-    if (status == PUMIT_OK)
-        init->kind = !*model                            ? PUMIT__INIT_FOREIGN
-                     : strcmp(model, "checkpoint") == 0 ? PUMIT__INIT_CHECKPOINT
-                                                        : PUMIT__INIT_MODEL;
+    if (status == PUMIT_OK && !*model) init->kind = PUMIT__INIT_FOREIGN;
+    if (status == PUMIT_OK && *model && strcmp(model, "checkpoint") != 0)
+        init->kind = PUMIT__INIT_MODEL;
     pumit_config_release(info);
-    if (status == PUMIT_OK && init->kind == PUMIT__INIT_CHECKPOINT) status = section_of(init, name);
+    return status == PUMIT_OK && init->kind == PUMIT__INIT_CHECKPOINT
+               ? pumit__checkpoint_open(&init->file, init->path)
+               : status;
+}
+
+/* The model that a checkpoint's recipe trains, or its part of the name, lead its weights' names there. */
+static pumit_status read_section(pumit__init *init, const char *name)
+{
+    pumit_config *config;
+    const char *recipe;
+    PUMIT__TRY(pumit__checkpoint_config(&config, init->file, init->path));
+    pumit_status status = pumit_config_get_string(&recipe, config, "recipe", "");
+    const bool tuned = status == PUMIT_OK && strcmp(recipe, "classify") == 0;
+    init->part = tuned ? "model.backbone" : "model";
+    if (status == PUMIT_OK && strcmp(tuned ? "vit" : recipe, name) != 0)
+        status =
+            pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                        "%s: is of recipe '%s', whose model is no '%s'", init->path, recipe, name);
+    if (status == PUMIT_OK) status = pumit_config_get_section(&init->section, config, name);
+    pumit_config_release(config);
     return status;
 }
 
@@ -92,8 +68,9 @@ pumit_status pumit__init_open(pumit__init *out, const pumit_trainer *t, const ch
     *out = (pumit__init){0};
     PUMIT__TRY(pumit_config_get_string(&given, t->config, "init", NULL));
     if (t->resumed || !given || !*given) return PUMIT_OK;
-    pumit_status status = resolve(&out->path, given);
-    if (status == PUMIT_OK) status = find_kind(out, name);
+    pumit_status status = resolve(out, t->ctx, given);
+    if (status == PUMIT_OK) status = find_kind(out);
+    if (status == PUMIT_OK && out->file) status = read_section(out, name);
     if (status == PUMIT_OK) return PUMIT_OK;
     pumit__init_close(out);
     return pumit__fail_in(status, "config key 'init'");
@@ -103,6 +80,7 @@ void pumit__init_close(pumit__init *init)
 {
     free(init->path);
     pumit_config_release(init->section);
+    pumit__safetensors_close(init->file);
     *init = (pumit__init){0};
 }
 
@@ -111,14 +89,10 @@ void pumit__init_close(pumit__init *init)
 static pumit_status fill_from_checkpoint(const pumit__init *init, const pumit_trainer *t,
                                          pumit_module *module)
 {
-    pumit__safetensors *file;
-    PUMIT__TRY(pumit__safetensors_open(&file, init->path));
-    const pumit_status status = pumit__checkpoint_weights(module, "model", file, init->path);
-    pumit__safetensors_close(file);
-    if (status == PUMIT_OK)
-        pumit__log(t->ctx, PUMIT_LOG_INFO, "init: %s: all %lld tensors were taken", init->path,
-                   (long long)pumit_module_parameter_count(module));
-    return status;
+    PUMIT__TRY(pumit__checkpoint_weights(module, init->part, init->file, init->path));
+    pumit__log(t->ctx, PUMIT_LOG_INFO, "init: %s: all %lld tensors were taken", init->path,
+               (long long)pumit_module_parameter_count(module));
+    return PUMIT_OK;
 }
 
 /* What does not fit is adapted, what is missing stays random; the import's own messages tell which. */
@@ -144,4 +118,25 @@ pumit_status pumit__init_fill(const pumit__init *init, pumit_trainer *t, pumit_m
     default:
         return PUMIT_OK;
     }
+}
+
+pumit_status pumit__init_vit(pumit_trainer *t,
+                             pumit_status (*complete)(pumit_config *section, pumit_trainer *t))
+{
+    pumit__init init;
+    pumit_config *section = NULL;
+    PUMIT__TRY(pumit__init_open(&init, t, "vit"));
+    const bool model = init.kind == PUMIT__INIT_MODEL;
+    pumit_status status = PUMIT_OK;
+    if (model) status = pumit_vit_load(&t->vit, t->ctx, init.path);
+    if (!model && !init.section) {
+        status = pumit__model_section(&section, t, "vit");
+        if (status == PUMIT_OK && complete) status = complete(section, t);
+    }
+    if (status == PUMIT_OK && !model)
+        status = pumit_vit_create(&t->vit, t->ctx, init.section ? init.section : section);
+    if (status == PUMIT_OK) status = pumit__init_fill(&init, t, pumit_vit_module(t->vit));
+    pumit_config_release(section);
+    pumit__init_close(&init);
+    return status;
 }

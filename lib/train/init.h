@@ -3,19 +3,22 @@
 #ifndef PUMIT_LIB_TRAIN_INIT_H
 #define PUMIT_LIB_TRAIN_INIT_H
 
+#include "lib/tensor/safetensors.h"
 #include "lib/train/trainer.h"
 
 typedef enum {
     PUMIT__INIT_NONE,       /* random weights */
     PUMIT__INIT_MODEL,      /* a file of pumit_module_save() */
-    PUMIT__INIT_CHECKPOINT, /* of a run: weights "model.NAME" */
+    PUMIT__INIT_CHECKPOINT, /* of a run */
     PUMIT__INIT_FOREIGN     /* as pumit_module_import() takes, without a configuration */
 } pumit__init_kind;
 
 typedef struct {
     pumit__init_kind kind;
-    char *path;            /* of the file */
-    pumit_config *section; /* of a checkpoint: the model's configuration */
+    char *path;               /* of the file */
+    pumit__safetensors *file; /* of a checkpoint; NULL: another kind */
+    pumit_config *section;    /* its model's configuration */
+    const char *part;         /* leads its model's weights' names: PART.NAME */
 } pumit__init;
 
 /* Finds out what "init" names: a run directory stands for its model.safetensors, else for its newest checkpoint. `name`: the section
@@ -26,5 +29,9 @@ void pumit__init_close(pumit__init *init);
 /* Gives a model that was just made its weights, from a checkpoint or from others, and logs what was taken. Of
  * PUMIT__INIT_NONE and _MODEL, which need none, it does nothing. */
 pumit_status pumit__init_fill(const pumit__init *init, pumit_trainer *t, pumit_module *module);
+
+/* Makes t->vit so. `complete` (may be NULL) adds to the section of a new one. */
+pumit_status pumit__init_vit(pumit_trainer *t,
+                             pumit_status (*complete)(pumit_config *section, pumit_trainer *t));
 
 #endif

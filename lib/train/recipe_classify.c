@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fine-tuning for classification: whole images on a grid of patches, a linear head on a transformer, new or pre-trained. */
-#include "lib/train/trainer.h"
+#include "lib/train/init.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -29,23 +29,11 @@ static pumit_status check_labels(const pumit_trainer *t, int64_t *classes)
     return PUMIT_OK;
 }
 
-static pumit_status make_backbone(pumit_trainer *t)
-{
-    const char *init;
-    PUMIT__TRY(pumit__init_path(&init, t));
-    if (init) return pumit_vit_load(&t->vit, t->ctx, init);
-    pumit_config *section;
-    PUMIT__TRY(pumit__model_section(&section, t, "vit"));
-    const pumit_status status = pumit_vit_create(&t->vit, t->ctx, section);
-    pumit_config_release(section);
-    return status;
-}
-
 static pumit_status create(pumit_trainer *t)
 {
     int64_t classes;
     PUMIT__TRY(check_labels(t, &classes));
-    PUMIT__TRY(make_backbone(t));
+    PUMIT__TRY(pumit__init_vit(t, NULL));
     PUMIT__TRY(pumit__keep_section(t, "vit", pumit_vit_module(t->vit)));
     pumit_config *config;
     char grid[80];

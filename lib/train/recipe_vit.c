@@ -25,46 +25,24 @@ static pumit_status load_tokenizer(pumit_trainer *t)
 }
 
 /* Completes the section of a new transformer: head and channels follow the tokenizer. */
-static pumit_status new_vit(pumit_trainer *t)
+static pumit_status complete(pumit_config *section, pumit_trainer *t)
 {
     const int64_t codes = pumit_tokenizer_codes(t->tokenizer);
-    const int64_t channels = pumit_tokenizer_channels(t->tokenizer);
-    pumit_config *section;
     int64_t value;
-    PUMIT__TRY(pumit__model_section(&section, t, "vit"));
-    pumit_status status = pumit_config_get_int(&value, section, "codes", codes);
-    if (status == PUMIT_OK && value != codes && value != 0)
-        status = pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
-                             "config key 'vit.codes' is %lld, but the tokenizer has %lld codes",
-                             (long long)value, (long long)codes);
-    if (status == PUMIT_OK) status = pumit_config_set_int(section, "codes", codes);
-    if (status == PUMIT_OK) status = pumit_config_get_int(&value, section, "in_channels", channels);
-    if (status == PUMIT_OK) status = pumit_config_set_int(section, "in_channels", value);
-    if (status == PUMIT_OK) status = pumit_vit_create(&t->vit, t->ctx, section);
-    pumit_config_release(section);
-    return status;
-}
-
-static pumit_status create_vit(pumit_trainer *t)
-{
-    pumit__init init;
-    PUMIT__TRY(pumit__init_open(&init, t, "vit"));
-    pumit_status status;
-    if (init.kind == PUMIT__INIT_MODEL)
-        status = pumit_vit_load(&t->vit, t->ctx, init.path);
-    else if (init.section)
-        status = pumit_vit_create(&t->vit, t->ctx, init.section);
-    else
-        status = new_vit(t);
-    if (status == PUMIT_OK) status = pumit__init_fill(&init, t, pumit_vit_module(t->vit));
-    pumit__init_close(&init);
-    return status;
+    PUMIT__TRY(pumit_config_get_int(&value, section, "codes", codes));
+    PUMIT__REQUIRE(value == codes || value == 0,
+                   "config key 'vit.codes' is %lld, but the tokenizer has %lld codes",
+                   (long long)value, (long long)codes);
+    PUMIT__TRY(pumit_config_set_int(section, "codes", codes));
+    PUMIT__TRY(pumit_config_get_int(&value, section, "in_channels",
+                                    pumit_tokenizer_channels(t->tokenizer)));
+    return pumit_config_set_int(section, "in_channels", value);
 }
 
 static pumit_status create(pumit_trainer *t)
 {
     PUMIT__TRY(load_tokenizer(t));
-    PUMIT__TRY(create_vit(t));
+    PUMIT__TRY(pumit__init_vit(t, complete));
     pumit__vit_set_recompute(t->vit, t->options.recompute != 0);
     t->model = pumit_vit_module(t->vit);
     PUMIT__TRY(pumit__add_part(t, "model", t->model));

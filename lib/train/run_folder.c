@@ -49,12 +49,12 @@ pumit_status pumit__run_lock(pumit_trainer *t)
 /* ----------------------------------------------------------------------------------------- listings */
 
 /* Calls `each` with every name of a folder of the run; one that is not there has none. */
-static pumit_status for_names(const pumit_trainer *t, const char *folder,
+static pumit_status for_names(const char *run, const char *folder,
                               pumit_status (*each)(void *user, const char *path, const char *name),
                               void *user)
 {
-    char *path;
-    PUMIT__TRY(pumit__run_path(&path, t, folder));
+    char *path = pumit__format("%s/%s", run, folder);
+    if (!path) return pumit__fail_memory((int64_t)strlen(run), "a path");
     pumit_status status = PUMIT_OK;
     DIR *const listing = opendir(path);
     if (!listing && errno != ENOENT)
@@ -93,7 +93,7 @@ pumit_status pumit__run_clean(const pumit_trainer *t)
 {
     static const char *const FOLDERS[] = {".", FOLDER, "sheets"};
     for (int64_t i = 0; i < PUMIT__COUNT(FOLDERS); i++)
-        PUMIT__TRY(for_names(t, FOLDERS[i], remove_temporary, (void *)(uintptr_t)t));
+        PUMIT__TRY(for_names(t->output, FOLDERS[i], remove_temporary, (void *)(uintptr_t)t));
     return PUMIT_OK;
 }
 
@@ -126,33 +126,32 @@ static int newest_first(const void *a, const void *b)
 }
 
 /* Free list->steps, also after a failure. */
-static pumit_status list_steps(steps *list, const pumit_trainer *t)
+static pumit_status list_steps(steps *list, const char *run)
 {
     *list = (steps){0};
-    PUMIT__TRY(for_names(t, FOLDER, add_step, list));
+    PUMIT__TRY(for_names(run, FOLDER, add_step, list));
     if (list->count > 0) qsort(list->steps, (size_t)list->count, sizeof *list->steps, newest_first);
     return PUMIT_OK;
 }
 
-static pumit_status path_of(char **out, const pumit_trainer *t, int64_t step)
+static pumit_status path_of(char **out, const char *run, int64_t step)
 {
-    char name[64];
-    snprintf(name, sizeof name, NAME, step);
-    return pumit__run_path(out, t, name);
+    *out = pumit__format("%s/" NAME, run, step);
+    return *out ? PUMIT_OK : pumit__fail_memory((int64_t)strlen(run), "a path");
 }
 
-static pumit_status open_newest(pumit__safetensors **file, char **path, const pumit_trainer *t,
-                                const steps *list)
+static pumit_status open_newest(pumit__safetensors **file, char **path, pumit_context *ctx,
+                                const char *run, const steps *list)
 {
     for (int64_t i = 0; i < list->count; i++) {
-        PUMIT__TRY(path_of(path, t, list->steps[i]));
+        PUMIT__TRY(path_of(path, run, list->steps[i]));
         const pumit_status status = pumit__checkpoint_open(file, *path);
         if (status == PUMIT_OK) return PUMIT_OK;
         free(*path);
         *path = NULL;
         if (status == PUMIT_ERROR_OUT_OF_MEMORY) return status;
         if (i + 1 < list->count)
-            pumit__log(t->ctx, PUMIT_LOG_WARNING, "%s: the one before it is taken",
+            pumit__log(ctx, PUMIT_LOG_WARNING, "%s: the one before it is taken",
                        pumit_last_error());
     }
     if (list->count == 0) return PUMIT_OK;
@@ -163,13 +162,14 @@ static pumit_status open_newest(pumit__safetensors **file, char **path, const pu
         pumit_last_error(), (long long)list->count);
 }
 
-pumit_status pumit__run_newest(pumit__safetensors **file, char **path, const pumit_trainer *t)
+pumit_status pumit__run_newest(pumit__safetensors **file, char **path, pumit_context *ctx,
+                               const char *run)
 {
     steps list;
     *file = NULL;
     *path = NULL;
-    pumit_status status = list_steps(&list, t);
-    if (status == PUMIT_OK) status = open_newest(file, path, t, &list);
+    pumit_status status = list_steps(&list, run);
+    if (status == PUMIT_OK) status = open_newest(file, path, ctx, run, &list);
     free(list.steps);
     return status;
 }
@@ -180,13 +180,13 @@ static pumit_status remove_old(const pumit_trainer *t)
     const int64_t every = t->options.keep_every;
     steps list;
     int64_t kept = 0;
-    pumit_status status = list_steps(&list, t);
+    pumit_status status = list_steps(&list, t->output);
     for (int64_t i = 0; i < list.count && status == PUMIT_OK; i++) {
         const int64_t step = list.steps[i];
         char *path;
         if (step <= t->step && kept++ < t->options.keep_last) continue;
         if (step <= t->step && every > 0 && step % every == 0) continue;
-        status = path_of(&path, t, step);
+        status = path_of(&path, t->output, step);
         if (status != PUMIT_OK) break;
         remove_file(t, path);
         free(path);
@@ -202,7 +202,7 @@ pumit_status pumit__run_save(pumit_trainer *t)
     PUMIT__TRY(pumit__run_path(&folder, t, FOLDER));
     pumit_status status;
     PUMIT__GO(pumit__make_folder(folder));
-    PUMIT__GO(path_of(&path, t, t->step));
+    PUMIT__GO(path_of(&path, t->output, t->step));
     if (fsync(fileno(t->metrics)) != 0)
         PUMIT__GO(pumit__fail(PUMIT_ERROR_IO, "%s/metrics.jsonl: cannot write: %s", t->output,
                               strerror(errno)));

@@ -17,9 +17,10 @@ pumit_status pumit__run_lock(pumit_trainer *t);
 /* Removes what a killed process left half-written. Only under the lock. */
 pumit_status pumit__run_clean(const pumit_trainer *t);
 
-/* Opens the newest checkpoint that is whole; broken ones are told. *file and *path stay NULL if there never was one;
+/* Opens the newest checkpoint of a run directory that is whole; broken ones are told. *file and *path stay NULL if there never was one;
  * PUMIT_ERROR_FORMAT if all are broken. */
-pumit_status pumit__run_newest(pumit__safetensors **file, char **path, const pumit_trainer *t);
+pumit_status pumit__run_newest(pumit__safetensors **file, char **path, pumit_context *ctx,
+                               const char *run);
 
 /* Writes the state of t->step, then removes what need not be kept. */
 pumit_status pumit__run_save(pumit_trainer *t);

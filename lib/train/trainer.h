@@ -155,8 +155,6 @@ pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *m
 pumit_status pumit__model_section(pumit_config **out, const pumit_trainer *t, const char *name);
 /* Puts the model's full configuration into t->config, so that a resumed run makes the same one. */
 pumit_status pumit__keep_section(pumit_trainer *t, const char *name, const pumit_module *module);
-/* The key "init"; NULL if there is none or the run is resumed. Borrowed. */
-pumit_status pumit__init_path(const char **out, const pumit_trainer *t);
 /* OUTPUT/name. Free with free(). */
 pumit_status pumit__run_path(char **out, const pumit_trainer *t, const char *name);
 
