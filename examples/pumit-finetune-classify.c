@@ -4,7 +4,7 @@
 
 static const cli_option OPTIONS[] = {
     TRAINING_OPTIONS,
-    {"init", 0, 's', "FILE", "init", "a pre-trained transformer; without it: from scratch"},
+    {"init", 0, 's', "PATH", "init", "start from a model, checkpoint, run or others' weights"},
     {"freeze-backbone", 0, 'b', NULL, "freeze_backbone", "train the head alone"},
     {"folders-are-labels", 0, 'b', NULL, "folders_are_labels", "a folder of one folder per class"},
     {"image-tokens", 0, 'j', "[D,H,W]", "train.image_tokens", "grid of patches of an image"},

@@ -280,6 +280,26 @@ START_TEST(resumes_exactly)
 }
 END_TEST
 
+/* A run that began without a discriminator goes on without one; one that had one may do without. */
+START_TEST(discriminators_do_not_join)
+{
+    for (int i = 0; i < 2; i++) {
+        run r = run_open("cpu", "flat", i ? "with" : "without", i ? FULL : NULL);
+        CHECK_OK(run_create(&r));
+        CHECK_OK(pumit_trainer_run(r.t));
+        pumit_trainer_release(r.t);
+        CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+        CHECK_OK(pumit_config_set_double(r.config, "train.gan_weight", i ? 0 : 0.01));
+        if (i)
+            CHECK_OK(run_create(&r));
+        else
+            files_check_failed(run_create(&r), PUMIT_ERROR_STATE, "without/checkpoints",
+                               "no discriminator");
+        run_close(&r);
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------------- the gate */
 
 START_TEST(gate_and_start)
@@ -796,6 +816,7 @@ Suite *suite_recipe_tokenizer(void)
     tcase_add_loop_test(tcase, every_mode_and_model, 0, 6);
     tcase_add_loop_test(tcase, one_batch_is_learnt, 0, 6);
     tcase_add_loop_test(tcase, resumes_exactly, 1, 3);
+    tcase_add_test(tcase, discriminators_do_not_join);
     tcase_add_test(tcase, gate_and_start);
     tcase_add_test(tcase, gradients_of_the_generator_are_forgotten);
     tcase_add_test(tcase, broken_discriminators_are_told);

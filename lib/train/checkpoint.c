@@ -263,8 +263,9 @@ static pumit_status load_tensor(pumit_tensor *tensor, const pumit__safetensors *
     if (entry->ndim != ndim || entry->dtype != pumit_tensor_dtype(tensor) ||
         memcmp(entry->shape, pumit_tensor_shape(tensor), (size_t)ndim * sizeof *entry->shape) != 0)
         return pumit__fail(PUMIT_ERROR_SHAPE,
-                           "%s: '%s.%s' has another shape or type than the model", path, prefix,
-                           name);
+                           "%s: '%s.%s' has another shape or type than the model: a run goes on "
+                           "with the configuration that its model was made of",
+                           path, prefix, name);
     PUMIT__TRY(pumit_tensor_write(tensor, entry->dtype, entry->data, entry->bytes));
     pumit_tensor_touch(tensor);
     return PUMIT_OK;
@@ -351,6 +352,11 @@ static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char 
         char key[64];
         int64_t steps;
         snprintf(key, sizeof key, "%s.steps", t->parts[i].name);
+        if (!cJSON_GetObjectItemCaseSensitive(state, key))
+            return pumit__fail(PUMIT_ERROR_STATE,
+                               "%s: the run has no %s, and none can join it: resume without its "
+                               "options, or begin a new run with this one as 'init'",
+                               path, t->parts[i].name);
         PUMIT__TRY(whole_number(&steps, state, key, path));
         pumit__optimizer_set_steps(t->parts[i].optimizer, steps);
     }
