@@ -28,40 +28,69 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 
 /**
  * Makes a run. `train` has the images to learn from (labelled for "classify"), `validation` those to judge by (may be NULL). Both are
- * borrowed until the trainer is released. Keys of `config`:
- * - "recipe": "tokenizer", "vit" or "classify". "output": run directory; made if absent. "resume": true continues what is there, by
- *   the keys it was begun with where `config` has none (nothing there, or no checkpoint yet: starts anew; checkpoints of which none can be
- *   read: PUMIT_ERROR_FORMAT); without it a directory that already holds a run is an error. A directory in which another process trains: PUMIT_ERROR_STATE.
- * - "tokenizer.*", "vit.*": configuration of new models. "init": what to start from; recipes "tokenizer" and "vit" take a model file,
- *   a run directory (its model.safetensors, else its newest checkpoint), a checkpoint, or weights of others as pumit_module_import() takes them,
- *   and log what was taken; recipe "vit" needs "tokenizer.file";
- *   recipe "classify" takes a pre-trained transformer as "init", or none to start from scratch; "freeze_backbone": true trains the head alone.
- * - "train.steps", "train.batch", "train.accumulate", "train.learning_rate", "train.warmup", "train.weight_decay", "train.clip_norm",
- *   "train.seed", "train.tokens" ([d,h,w] of a crop), "train.augment", "train.mask_ratio", "train.quant_weight", "train.entropy_weight",
- *   "train.checkpoint_every", "train.sheet_every", "train.validate_every", "train.validate_batches", "train.balance" (0..1: how far rare
- *   anisotropies are drawn more often), "train.least_rate", "train.beta2", "train.image_tokens" ([d,h,w]: the token grid of classified images),
- *   "train.events" (false: no files for TensorBoard),
- *   "train.scale_range" ([least, most], [0.85, 1.25]: source voxels per voxel of a scaled crop, in the plane; never so many that the crop leaves the
- *   image), "train.scale_probability" (0.5), "train.slice_scale_probability" (0.3: slices 0.8..1.25 apart, where voxels are nearly cubes),
- *   "train.rotate_probability" (0.2: up to 90 degrees in the plane, and 30 out of it where voxels are nearly cubes), all four of crops and only with
- *   "train.augment"; "train.workers" (1: threads that make batches of crops ahead, beside those that compute; 0: none; batches are the same with any
- *   number), "train.prefetch" (4: batches that they keep ready in memory):
- *   each has a default by recipe. "train.RECIPE.KEY" counts where "train.KEY" is not set.
- * - Recipe "tokenizer": the loss of pumit_tokenizer_loss(), the prior's mean token being that of all micro-batches of a step, and
- *   "train.lpips" (a file as pumit_lpips_load() takes; without it the term is off, which the context's log says), "train.perceptual_weight" (1),
- *   "train.perceptual_slices" (24: a random choice of the slices of a batch, if it has more); "train.gan_weight" (0: no discriminator; the paper
- *   has 3e-3). The discriminator ("discriminator.*") learns from step "train.gan_start" (0) on, after the tokenizer, at the rate
- *   "train.discriminator_learning_rate" on the tokenizer's schedule (0: the tokenizer's own rate). The generator's term joins while
- *   max(average, last) of the discriminator's losses is "train.gan_threshold" (0.025) at most: average is 0.1 at first, then 0.9 average + 0.1 last.
- * - "train.keep_last" (2): so many of the latest checkpoints stay; "train.keep_every" (0: none): and those at its multiples of steps.
+ * borrowed until the trainer is released.
+ *
+ * Keys of `config`, defaults in brackets:
+ * - "recipe": "tokenizer", "vit" or "classify".
+ * - "output": run directory; made if absent. PUMIT_ERROR_STATE while another process trains there.
+ * - "resume" (false): true continues what is there, with the configuration that it began with and what `config` says on top; nothing there, or no
+ *   checkpoint yet: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT. Without it a directory that already holds a run is an error.
+ * - "init" (random weights): what a new run starts from, which is a model file, a run directory (its model.safetensors, else its newest checkpoint
+ *   that can be read), a checkpoint, or weights of others as pumit_module_import() takes them; the context's log tells what was taken. Recipes
+ *   "vit" and "classify" take a transformer or a classifier's one.
+ * - "tokenizer.*", "vit.*", "discriminator.*": configuration of new models; their "seed" is "train.seed" unless set.
+ * - "data" (none): where the images came from; kept in the model file.
+ *
+ * Keys "train.KEY" of all recipes; "train.RECIPE.KEY" counts where "train.KEY" is not set, so that one file serves all:
+ * - "train.steps" (1000; classify: 500): steps to train.
+ * - "train.batch" (8; classify: 32): images of a batch.
+ * - "train.accumulate" (1): batches of a step, their gradients averaged.
+ * - "train.seed" (0): of weights, data and masks.
+ * - "train.learning_rate" (tokenizer: 1e-3; vit: 1.5e-3; classify: 5e-4): the highest, after "train.warmup" (50) steps of a linear rise; a cosine then
+ *   leads to "train.least_rate" (1e-6) at the last step.
+ * - "train.weight_decay" (0.05; tokenizer: 1e-3), "train.beta2" (0.999; vit: 0.98), "train.clip_norm" (1; vit: 3; 0: off): as pumit_optimizer_create()
+ *   takes them.
  * - "train.ema" (0: off): decay d of a moving average of the weights, min(d, (1 + n) / (10 + n)) at its update n = 0, 1, ...; validation,
  *   sheets and the result are of the average.
+ * - "train.augment" (true): changed images to learn from, other ones each time they are drawn.
+ * - "train.validate_every" (0; classify: 25), "train.sheet_every" (0): steps between validations, and sheets; 0: at the end only.
+ * - "train.checkpoint_every" (250; classify: 100): steps between checkpoints; there is one at the end, too. "train.keep_last" (2): so many of the
+ *   latest stay; "train.keep_every" (0: none): and those at its multiples of steps.
  * - "train.most_skipped" (10): a step whose loss or gradient is not finite is skipped and counted, and its images written to a file the first
  *   three times; after so many in a row the run stops with PUMIT_ERROR_STATE, naming the file of the last.
- * - Recipe "vit": the loss of pumit_vit_mim_loss(); "train.recompute" (false; true: the inside of each block is computed again in backward
- *   instead of being kept, which takes a third more time and a fraction of the memory), "train.norms_every" (10: steps between the gradients'
- *   norms by block, "block_norms" of a line; 0: never). "vit.mask_layers": the blocks that see mask tokens.
- * - "data": where the images came from; kept in the model file.
+ * - "train.events" (true): files for TensorBoard.
+ *
+ * Keys of recipes "tokenizer" and "vit", which learn from crops:
+ * - "train.tokens" ([4, 4, 4]): [d, h, w], most tokens of a crop.
+ * - "train.balance" (0.5): 0..1, how far rare degrees of anisotropy are drawn more often; 1: all alike.
+ * - "train.validate_batches" (16): batches of a validation.
+ * - "train.workers" (1): threads that make batches ahead, beside those that compute; 0: none; batches are the same with any number.
+ *   "train.prefetch" (4): batches that they keep ready in memory.
+ * - "train.scale_range" ([0.85, 1.25]), "train.scale_probability" (0.5): source voxels per voxel of a scaled crop, in the plane; never so many that the
+ *   crop leaves the image. This and the next two only with "train.augment".
+ * - "train.slice_scale_probability" (0.3): of slices 0.8..1.25 voxels apart, where voxels are nearly cubes.
+ * - "train.rotate_probability" (0.2): of up to 90 degrees in the plane, and 30 out of it where voxels are nearly cubes.
+ *
+ * Keys of recipe "tokenizer", whose loss is that of pumit_tokenizer_loss() and two more terms:
+ * - "train.quant_weight" (1): of the prior term, whose mean token is that of all batches of a step; mode "nearest": of codebook and commitment.
+ * - "train.entropy_weight" (0.2): of the entropy term.
+ * - "train.lpips" (none: the term is off, which the context's log says): a file as pumit_lpips_load() takes. "train.perceptual_weight" (1): of the term;
+ *   "train.perceptual_slices" (24): most slices of a batch that it looks at, a random choice.
+ * - "train.gan_weight" (0: no discriminator; the paper has 3e-3): of the generator's term, which joins while max(average, last) of the
+ *   discriminator's losses is "train.gan_threshold" (0.025) at most: average is 0.1 at first, then 0.9 average + 0.1 last.
+ * - "train.gan_start" (0): steps before the discriminator begins to learn, after the tokenizer in each step.
+ * - "train.discriminator_learning_rate" (0: the tokenizer's): its highest rate, on the tokenizer's schedule.
+ *
+ * Keys of recipe "vit", whose loss is that of pumit_vit_mim_loss():
+ * - "tokenizer.file": the trained tokenizer's model file; required.
+ * - "train.mask_ratio" (0.55): share of the tokens that is hidden. "vit.mask_layers": the blocks that see mask tokens.
+ * - "train.recompute" (false): true computes the inside of each block again in backward instead of keeping it, which takes a third more time and a
+ *   fraction of the memory; losses are the same.
+ * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.
+ *
+ * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC:
+ * - "freeze_backbone" (false): true trains the head alone.
+ * - "train.image_tokens" ([0, 0, 0]: as for embedding): [d, h, w], the token grid that images are resampled to.
  * @since 0.1
  */
 PUMIT_API pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,

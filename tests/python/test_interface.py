@@ -74,6 +74,13 @@ class Interface(unittest.TestCase):
         text = "".join(path.read_text() for path in (ROOT / "bindings/cxx/pumit").glob("*.hpp"))
         self.assertEqual(set(declarations()) - set(re.findall(r"\bpumit_\w+", text)), set())
 
+    def test_the_header_tells_every_training_key(self):
+        table = (ROOT / "lib/train/options.c").read_text()
+        keys = re.findall(r'^    \{"(\w+)", [A-Z]', table, re.MULTILINE)
+        self.assertGreater(len(keys), 40)
+        told = re.findall(r'"train\.(\w+)"', (ROOT / "include/pumit/train.h").read_text())
+        self.assertEqual(sorted(set(keys) - set(told)), [])
+
     def test_statuses_have_their_exceptions(self):
         text = (ROOT / "include/pumit/base.h").read_text()
         codes = dict(re.findall(r"#define (PUMIT_ERROR_\w+)\s+\((-\d+)\)", text))
