@@ -272,6 +272,23 @@ START_TEST(later_metrics_are_dropped)
 }
 END_TEST
 
+/* A run that is stopped before its first step goes on. */
+START_TEST(stopped_at_once)
+{
+    run_whole("tokenizer", "whole", 0, false, NULL, NULL);
+    run r = run_open("tokenizer", "broken");
+    CHECK_OK(run_create(&r));
+    pumit_trainer_stop(r.trainer);
+    ck_assert_int_eq(pumit_trainer_run(r.trainer), PUMIT_ERROR_CANCELLED);
+    char *summary;
+    CHECK_OK(pumit_trainer_summary(&summary, r.trainer));
+    pumit_free(summary);
+    run_close(&r);
+    run_whole("tokenizer", "broken", 0, true, NULL, NULL);
+    check_same_run("whole", "broken");
+}
+END_TEST
+
 /* Resuming needs neither the recipe's options nor `init` again; a finished run stays as it is. */
 START_TEST(resuming_remembers)
 {
@@ -942,6 +959,7 @@ Suite *suite_train(void)
     tcase_add_test(runs, vit_resumes_exactly);
     tcase_add_test(runs, classifier_resumes_exactly);
     tcase_add_test(runs, later_metrics_are_dropped);
+    tcase_add_test(runs, stopped_at_once);
     tcase_add_test(runs, resuming_remembers);
     tcase_add_test(runs, beginnings_are_remembered);
     tcase_add_test(runs, killed_runs_resume);

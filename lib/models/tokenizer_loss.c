@@ -80,7 +80,10 @@ pumit_tensor *pumit__tokenizer_loss(pumit__tokenizer_outcome *outcome, pumit_tok
     f.x = q.codes;
     pumit_tensor *rec = pumit__tokenizer_image(t, f), *difference = pumit__sub(rec, x);
     scalars s = {.l1 = pumit__mean(pumit__absolute(difference)), .prior = q.prior};
-    if (pumit__tokenizer_spreads(t)) s.entropy = q.entropy;
+    if (pumit__tokenizer_spreads(t)) {
+        if (!q.entropy) return NULL;
+        s.entropy = q.entropy;
+    }
     if (goal->lpips)
         s.perceptual = pumit__lpips_distance_some(goal->lpips, rec, x, goal->perceptual_slices,
                                                   goal->seed, goal->stream);
