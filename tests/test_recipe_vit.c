@@ -2,6 +2,7 @@
 /* Training of the transformer: blocks computed again in backward, what a loss tells beside its value, norms by block, starts from others. */
 #include "lib/models/vit.h"
 #include "lib/nn/optimizer.h"
+#include "lib/tensor/safetensors.h"
 #include "lib/train/trainer.h"
 #include "tests/image_files.h"
 
@@ -142,6 +143,53 @@ START_TEST(recomputing_changes_nothing)
     check_recompute("cpu", "[0, 1, 2, 3, 4, 5]");
     check_recompute("cpu", "[1, 4]");
     check_recompute("reference64", "[1, 4]");
+}
+END_TEST
+
+static double loss_alone(const scene *s)
+{
+    pumit_tensor *loss;
+    double value;
+    CHECK_OK(pumit_vit_mim_loss(&loss, s->vit, s->tokenizer, s->image, SPACING, s->visible));
+    CHECK_OK(pumit_tensor_item(&value, loss));
+    pumit_tensor_release(loss);
+    return value;
+}
+
+/* One element of each parameter against the loss a little to both sides. */
+static void check_differences(const scene *s)
+{
+    static const double STEP = 1e-5;
+    for (int64_t i = 0; i < pumit_module_parameter_count(s->module); i++) {
+        pumit_tensor *grad, *const parameter = pumit_module_parameter(s->module, i);
+        const int64_t k = (i * 7 + 3) % pumit_tensor_count(parameter);
+        double *values, *gradients, loss[2];
+        CHECK_OK(pumit_tensor_data((void **)&values, parameter));
+        CHECK_OK(pumit_tensor_grad(&grad, parameter));
+        CHECK_OK(pumit_tensor_data((void **)&gradients, grad));
+        const double kept = values[k], got = gradients[k];
+        for (int side = 0; side < 2; side++) {
+            values[k] = kept + (side ? STEP : -STEP);
+            pumit_tensor_touch(parameter);
+            loss[side] = loss_alone(s);
+        }
+        values[k] = kept;
+        pumit_tensor_touch(parameter);
+        pumit_tensor_release(grad);
+        const double wanted = (loss[1] - loss[0]) / (2 * STEP);
+        ck_assert_msg(fabs(got - wanted) <= 1e-8 + 1e-5 * fabs(wanted), "%s: %.9g, not %.9g",
+                      pumit_module_parameter_name(s->module, i), got, wanted);
+    }
+}
+
+/* Some blocks with mask tokens, computed again or not. */
+START_TEST(gradients_are_the_slopes_of_the_loss)
+{
+    scene s = open_scene("reference64", "[1, 4]", 8);
+    pumit__vit_set_recompute(s.vit, _i == 1);
+    backward(&s, NULL);
+    check_differences(&s);
+    close_scene(&s);
 }
 END_TEST
 
@@ -308,6 +356,13 @@ static int32_t keep_line(void *user, int64_t step, int64_t max_steps, const char
     return 0;
 }
 
+static int32_t stop_at(void *user, int64_t step, int64_t max_steps, const char *metrics)
+{
+    (void)max_steps;
+    (void)metrics;
+    return step == *(const int64_t *)user;
+}
+
 static void open_run(run *r, const char *recipe, const char *output, const char *init)
 {
     const char *path = files_path("set");
@@ -346,6 +401,7 @@ static void check_line(const char *text, bool normed)
                             number(line, "loss") - number(line, "target_entropy"), 1e-9);
     ck_assert(number(line, "accuracy") >= 0 && number(line, "accuracy") <= 1);
     ck_assert_double_eq(number(line, "tokens"), 2 * 2 * 9);
+    ck_assert_double_eq_tol(number(line, "mask_ratio"), 5.0 / 9, 1e-12);
     ck_assert(number(line, "tokens_per_s") > 0);
     ck_assert_int_eq(cJSON_GetArraySize(norms), normed ? 2 : 0);
     for (const cJSON *item = norms ? norms->child : NULL; item; item = item->next)
@@ -397,6 +453,72 @@ START_TEST(runs_start_from_runs)
 }
 END_TEST
 
+/* Runs of 4 steps with 2 threads, two micro-batches a step, mask tokens in one block; "stop" 0: to the end. */
+static void run_with(const char *output, bool recompute, bool resume, int64_t stop)
+{
+    const char *path = files_path("set");
+    run r = {0};
+    pumit_context *ctx;
+    pumit_config *config = config_from("{\"threads\": 2}");
+    CHECK_OK(pumit_context_create(&ctx, config));
+    pumit_config_release(config);
+    config = config_from(RUN);
+    CHECK_OK(pumit_config_set_string(config, "recipe", "vit"));
+    CHECK_OK(pumit_config_set_string(config, "output", files_path(output)));
+    CHECK_OK(pumit_config_set_string(config, "tokenizer.file",
+                                     files_path("tokenizer/model.safetensors")));
+    CHECK_OK(pumit_config_set_json(config, "vit.mask_layers", "[1]"));
+    CHECK_OK(pumit_config_set_bool(config, "train.recompute", recompute));
+    CHECK_OK(pumit_config_set_bool(config, "resume", resume));
+    CHECK_OK(pumit_dataset_open(&r.images, ctx, 1, &path, NULL));
+    CHECK_OK(pumit_trainer_create(&r.trainer, ctx, r.images, NULL, config));
+    pumit_config_release(config);
+    pumit_trainer_set_progress(r.trainer, stop_at, &stop);
+    ck_assert_int_eq(pumit_trainer_run(r.trainer), stop ? PUMIT_ERROR_CANCELLED : PUMIT_OK);
+    close_run(&r);
+    pumit_context_release(ctx);
+}
+
+/* The losses of all steps and the weights in the end; the checkpoint's metadata tell seconds and settings. */
+static void check_same_end(const char *a, const char *b)
+{
+    pumit__safetensors *files[2];
+    const char *const outputs[2] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s/checkpoints/step-000000004.safetensors", outputs[i]);
+        CHECK_OK(pumit__safetensors_open(&files[i], files_path(name)));
+    }
+    const int64_t count = pumit__safetensors_count(files[0]);
+    ck_assert_int_eq(count, pumit__safetensors_count(files[1]));
+    ck_assert_ptr_nonnull(pumit__safetensors_find(files[0], "losses"));
+    for (int64_t i = 0; i < count; i++) {
+        const pumit__safetensors_entry *const x = pumit__safetensors_entry_at(files[0], i),
+                                              *const y = pumit__safetensors_find(files[1], x->name);
+        ck_assert_msg(y && x->bytes == y->bytes && memcmp(x->data, y->data, (size_t)x->bytes) == 0,
+                      "%s of %s and %s", x->name, a, b);
+    }
+    for (int i = 0; i < 2; i++) pumit__safetensors_close(files[i]);
+}
+
+START_TEST(runs_are_the_same_bit_for_bit)
+{
+    run tokenizer;
+    write_images();
+    open_run(&tokenizer, "tokenizer", "tokenizer", NULL);
+    CHECK_OK(pumit_trainer_run(tokenizer.trainer));
+    close_run(&tokenizer);
+    run_with("kept", false, false, 0);
+    run_with("again", true, false, 0);
+    run_with("twice", true, false, 0);
+    run_with("broken", true, false, 3);
+    run_with("broken", true, true, 0);
+    check_same_end("kept", "again");
+    check_same_end("again", "twice");
+    check_same_end("again", "broken");
+}
+END_TEST
+
 START_TEST(starts_that_are_refused)
 {
     run r = {0};
@@ -424,11 +546,13 @@ Suite *suite_recipe_vit(void)
     TCase *tests = tcase_create("recipe_vit");
     tcase_add_checked_fixture(tests, files_setup, files_teardown);
     tcase_add_test(tests, recomputing_changes_nothing);
+    tcase_add_loop_test(tests, gradients_are_the_slopes_of_the_loss, 0, 2);
     tcase_add_test(tests, recomputing_takes_less_memory);
     tcase_add_test(tests, an_unused_recording_goes);
     tcase_add_test(tests, terms_by_hand);
     tcase_add_test(tests, norms_by_block);
     tcase_add_test(tests, runs_start_from_runs);
+    tcase_add_test(tests, runs_are_the_same_bit_for_bit);
     tcase_add_test(tests, starts_that_are_refused);
     suite_add_tcase(suite, tests);
     return suite;

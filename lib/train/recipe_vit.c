@@ -106,6 +106,7 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *figures, pumit_trai
     if (status == PUMIT_OK) status = pumit_tensor_item(&value, *out);
     add_terms(figures, &terms, value, share);
     pumit__figures_add(figures, "tokens", (double)terms.tokens);
+    pumit__figures_add(figures, "mask_ratio", share * (double)terms.masked / (double)terms.tokens);
     pumit__figures_add(figures, "da", share * da);
     return status;
 }
