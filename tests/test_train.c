@@ -399,6 +399,23 @@ START_TEST(broken_checkpoints_are_told)
 }
 END_TEST
 
+/* A run that goes on with the same images says nothing, with one more it says so. */
+START_TEST(other_images_are_told)
+{
+    run_whole("tokenizer", "grown", 3, false, NULL, NULL);
+    for (int more = 0; more < 2; more++) {
+        char log[1024] = "";
+        if (more) write_thick("set/thick-c.nii", 7);
+        run r = run_open("tokenizer", "grown");
+        pumit_context_set_log(r.ctx, gather_log, log);
+        CHECK_OK(pumit_config_set_bool(r.config, "resume", 1));
+        CHECK_OK(run_create(&r));
+        ck_assert_msg((strstr(log, "the images are not those") != NULL) == (more == 1), "%s", log);
+        run_close(&r);
+    }
+}
+END_TEST
+
 /* A classifier's transformer that starts from `init` has the weights "PART.NAME" of a checkpoint. */
 static void check_start(const char *init, const char *checkpoint, const char *part)
 {
@@ -964,6 +981,7 @@ Suite *suite_train(void)
     tcase_add_test(runs, beginnings_are_remembered);
     tcase_add_test(runs, killed_runs_resume);
     tcase_add_test(runs, broken_checkpoints_are_told);
+    tcase_add_test(runs, other_images_are_told);
     tcase_add_test(runs, classifiers_start_from_runs);
     tcase_add_test(runs, old_checkpoints_go);
     tcase_add_test(runs, directories_are_locked);

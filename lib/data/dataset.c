@@ -203,6 +203,17 @@ void pumit_dataset_release(pumit_dataset *dataset)
     free(dataset);
 }
 
+uint64_t pumit__dataset_digest(const pumit_dataset *dataset)
+{
+    uint64_t digest = 0;
+    for (int64_t i = 0; i < dataset->count; i++) {
+        uint64_t weight;
+        memcpy(&weight, &dataset->items[i].weight, sizeof weight);
+        digest = pumit__random(digest, pumit__random_stream(dataset->items[i].name), weight);
+    }
+    return digest;
+}
+
 int64_t pumit_dataset_count(const pumit_dataset *dataset)
 {
     return dataset->count;

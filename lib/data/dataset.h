@@ -30,6 +30,9 @@ struct pumit_dataset {
 pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
                                  int64_t label, double weight);
 
+/* A number of the images' names, weights and order: another one, another set of images. */
+uint64_t pumit__dataset_digest(const pumit_dataset *dataset);
+
 /* After a file failed: PUMIT_OK if it was skipped, counted and logged, else the status, which stops all. */
 pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status);
 

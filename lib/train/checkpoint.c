@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/train/checkpoint.h"
+#include "lib/data/dataset.h"
 #include "lib/nn/optimizer.h"
+#include "lib/tensor/context.h"
 #include "lib/train/copies.h"
 
 #include <math.h>
@@ -116,6 +118,19 @@ static pumit_status set_steps(cJSON *state, const pumit__part *part)
                            cJSON_CreateNumber((double)pumit_optimizer_steps(part->optimizer)));
 }
 
+/* Of the images that the run learns from; 64 bits are more than a JSON number holds. */
+typedef struct {
+    char text[24];
+} digest;
+
+static digest images_of(const pumit_trainer *t)
+{
+    digest made;
+    snprintf(made.text, sizeof made.text, "%016llx",
+             (unsigned long long)pumit__dataset_digest(t->train));
+    return made;
+}
+
 static pumit_status state_json(cJSON **out, const pumit_trainer *t)
 {
     const struct {
@@ -133,6 +148,7 @@ static pumit_status state_json(cJSON **out, const pumit_trainer *t)
     for (int64_t i = 0; i < PUMIT__COUNT(numbers); i++)
         PUMIT__TRY(pumit__json_set(*out, numbers[i].name, cJSON_CreateNumber(numbers[i].value)));
     for (int32_t i = 0; i < t->part_count; i++) PUMIT__TRY(set_steps(*out, &t->parts[i]));
+    PUMIT__TRY(pumit__json_set(*out, "images", cJSON_CreateString(images_of(t).text)));
     if (!t->validation) return PUMIT_OK;
     cJSON *copy;
     PUMIT__TRY(pumit__json_copy(&copy, t->validation));
@@ -340,8 +356,20 @@ static pumit_status whole_number(int64_t *out, const cJSON *state, const char *k
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: lacks the counter '%s'", path, key);
 }
 
+/* A run may go on with more images, but then not to the losses that it would have had. */
+static void compare_images(const pumit_trainer *t, const cJSON *state)
+{
+    const char *before = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(state, "images"));
+    if (!before || strcmp(before, images_of(t).text) == 0) return;
+    pumit__log(t->ctx, PUMIT_LOG_WARNING,
+               "%s: the images are not those that the run had so far (other files, names or "
+               "weights): it goes on with other batches than it would have had",
+               t->output);
+}
+
 static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char *path)
 {
+    compare_images(t, state);
     PUMIT__TRY(whole_number(&t->step, state, "step", path));
     t->saved_step = t->step;
     PUMIT__TRY(whole_number(&t->skipped, state, "skipped", path));
