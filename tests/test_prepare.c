@@ -419,6 +419,36 @@ START_TEST(bad_options_are_refused)
 }
 END_TEST
 
+/* A set is of one kind: what would mix two is refused by name, what is the same goes on, and so does a set that keeps no settings. */
+START_TEST(settings_stay)
+{
+    static const char *const others[][2] = {
+        {"{\"most_side\": 16}", "\"most_side\" 512, not 16"},
+        {"{\"foreground\": 3.5}", "\"foreground\" null, not 3.5"},
+        {"{\"foreground\": false}", "\"foreground\" null, not false"},
+        {"{\"allow_nan\": true}", "\"allow_nan\" false, not true"}};
+    char *report;
+    uint8_t rows[400];
+    for (int i = 0; i < 400; i++) rows[i] = (uint8_t)i;
+    files_folder("in");
+    png_write("in/a.png", 20, 20, 8, 0, false, rows);
+    prepare_quietly("in", "{}", 1);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const char *path = files_path("in");
+        pumit_config *options;
+        CHECK_OK(pumit_config_parse(&options, others[i][0]));
+        CHECK_OK(pumit_config_set_string(options, "output", files_path("set")));
+        files_check_failed(pumit_prepare(&report, files_context, 1, &path, options, NULL, NULL),
+                           PUMIT_ERROR_STATE, "set/settings.json", others[i][1]);
+        pumit_config_release(options);
+    }
+    prepare_quietly("in", "{\"hold_out\": 1}", 1);
+    CHECK_OK(unlink(files_path("set/settings.json")));
+    prepare_quietly("in", "{\"most_side\": 16}", 1);
+    ck_assert_int_eq(access(files_path("set/settings.json"), F_OK), 0);
+}
+END_TEST
+
 Suite *suite_prepare(void);
 Suite *suite_prepare(void)
 {
@@ -434,6 +464,7 @@ Suite *suite_prepare(void)
     tcase_add_test(tcase, rules_name_modalities_and_shares_are_held_out);
     tcase_add_test(tcase, missing_and_short_files_are_skipped);
     tcase_add_test(tcase, patterns_are_paths);
+    tcase_add_test(tcase, settings_stay);
     tcase_add_test(tcase, bad_options_are_refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -39,7 +39,8 @@ typedef int32_t (*pumit_prepare_fn)(void *user, int64_t done, int64_t total, con
  * thread; a .npy takes its size and an .npz that of its largest array besides.
  *
  * Work that was stopped, by a signal too, goes on when the call is repeated: images-meta.csv tells what is done. Sources with the same path, size
- * and time are not done again, new and changed ones are. The folder's files do not depend on the number of threads or on interruptions.
+ * and time are not done again, new and changed ones are, with the "foreground", "most_side" and "allow_nan" that the set was begun
+ * with (settings.json; others are PUMIT_ERROR_STATE). The folder's files do not depend on the number of threads or on interruptions.
  * `progress` may be NULL. `report` receives JSON, to be freed with pumit_free(): images (in the set), sources, done and already_there (sources), skipped
  * (list of path and reason, in skipped.csv too), seconds, images_per_s, anisotropy (images by degree), output.
  * PUMIT_ERROR_STATE: another process prepares into the folder. PUMIT_ERROR_IO: it cannot be written, or the disk is full; what was done stays.

@@ -84,8 +84,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * Keys of recipe "vit", whose loss is that of pumit_vit_mim_loss():
  * - "tokenizer.file": the trained tokenizer's model file; required.
  * - "train.mask_ratio" (0.55): share of the tokens that is hidden. "vit.mask_layers": the blocks that see mask tokens.
- * - "train.recompute" (false): true computes the inside of each block again in backward instead of keeping it, which takes a third more time and a
- *   fraction of the memory; losses are the same.
+ * - "train.recompute" (false): true computes the inside of each block again in backward instead of keeping it, which takes about a third more
+ *   time and an eighth of what a step keeps of blocks; losses are the same.
  * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.
  *
  * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC:

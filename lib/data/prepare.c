@@ -567,6 +567,7 @@ pumit_status pumit_prepare(char **report, pumit_context *context, int32_t count,
     pthread_cond_init(&j.changed, NULL);
     pumit_status status = read_options(&j, options);
     if (status == PUMIT_OK) status = pumit__set_open(&lock, j.options.output);
+    if (status == PUMIT_OK) status = pumit__set_settings(&j.options);
     if (status == PUMIT_OK) status = prepare_all(report, &j, count, paths, progress, user);
     free_job(&j);
     if (lock >= 0) close(lock);

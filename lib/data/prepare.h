@@ -64,6 +64,9 @@ pumit_status pumit__prepare_source(pumit__prepared_source *out, bool *fatal,
 /* Makes the folder where it is not, and locks it. PUMIT_ERROR_STATE if it is in use, or not a set that pumit_prepare() made. */
 pumit_status pumit__set_open(int *lock, const char *folder);
 
+/* Keeps what images are made with in settings.json, or compares it with what is kept: PUMIT_ERROR_STATE if it differs. */
+pumit_status pumit__set_settings(const pumit__prepare_options *options);
+
 /* The rows of sources that are complete, by key. */
 pumit_status pumit__set_read(pumit__prepared_table *out, const char *folder);
 /* Replaces the table by these rows; those without a key are left out. */
