@@ -334,6 +334,22 @@ START_TEST(rules_name_modalities_and_shares_are_held_out)
 }
 END_TEST
 
+START_TEST(splits_of_lists_are_kept_as_they_are)
+{
+    uint8_t pixels[4] = {0, 1, 2, 3};
+    png_write("a.png", 2, 2, 8, 0, false, pixels);
+    png_write("b.png", 2, 2, 8, 0, false, pixels);
+    const char list[] = "path,split\na.png,\"x,\"\"y\"\nb.png,Train\n";
+    files_write("list.csv", list, sizeof list - 1);
+    prepare_quietly("list.csv", "{}", 2);
+    ck_assert_str_eq(field("a.png", 0, PUMIT__COLUMN_SPLIT), "x,\"y");
+    pumit_dataset *set =
+        open_set("{\"split\": \"train\"}"); /* in any case, as of the list itself */
+    ck_assert_int_eq(pumit_dataset_count(set), 1);
+    pumit_dataset_release(set);
+}
+END_TEST
+
 /* ----------------------------------------------------------------------------------------- reading */
 
 START_TEST(missing_and_short_files_are_skipped)
@@ -462,6 +478,7 @@ Suite *suite_prepare(void)
     tcase_add_test(tcase, volumes_share_a_weight);
     tcase_add_test(tcase, archives_keep_splits_and_labels);
     tcase_add_test(tcase, rules_name_modalities_and_shares_are_held_out);
+    tcase_add_test(tcase, splits_of_lists_are_kept_as_they_are);
     tcase_add_test(tcase, missing_and_short_files_are_skipped);
     tcase_add_test(tcase, patterns_are_paths);
     tcase_add_test(tcase, settings_stay);

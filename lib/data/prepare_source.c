@@ -142,7 +142,9 @@ static void put_row(pumit__csv_text *out, const job *j, const entry *e, double w
     pumit__csv_double(out, weight);
     pumit__csv_bytes(out, ",", 1);
     pumit__csv_string(out, j->source->collection);
-    pumit__csv_print(out, ",%s,", e->split);
+    pumit__csv_bytes(out, ",", 1);
+    pumit__csv_string(out, e->split);
+    pumit__csv_bytes(out, ",", 1);
     if (e->label >= 0) pumit__csv_print(out, "%lld", (long long)e->label);
     pumit__csv_print(out, ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", p->least, p->most, p->mean,
                      p->deviation, p->low, p->high);

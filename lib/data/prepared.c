@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #define MOST_BYTES (INT64_C(1) << 32)
@@ -274,7 +275,7 @@ static pumit_status add_row(pumit_dataset *dataset, const char *folder,
     double own = 1;
     const char *split =
         *row->fields[PUMIT__COLUMN_SPLIT] ? row->fields[PUMIT__COLUMN_SPLIT] : "train";
-    if (dataset->split && strcmp(split, dataset->split) != 0) return PUMIT_OK;
+    if (dataset->split && strcasecmp(split, dataset->split) != 0) return PUMIT_OK;
     if (*row->fields[PUMIT__COLUMN_LABEL] && !parse_size(&label, row->fields[PUMIT__COLUMN_LABEL]))
         return fail_field(folder, row, PUMIT__COLUMN_LABEL);
     if (*row->fields[PUMIT__COLUMN_WEIGHT] &&
