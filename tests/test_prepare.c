@@ -352,6 +352,75 @@ END_TEST
 
 /* ----------------------------------------------------------------------------------------- reading */
 
+/* One good image, and others that differ from it in one field. */
+static const struct {
+    const char *column, *value;
+} bad_fields[] = {{"key", "../data/a"},
+                  {"key", ""},
+                  {"key", "folder"},
+                  {"shape-0", "0"},
+                  {"shape-1", "-4"},
+                  {"shape-1", "4611686018427387904"},
+                  {"shape-2", "9223372036854775808"},
+                  {"shape-2", "5"},
+                  {"channels", "0"},
+                  {"space-0", "nan"},
+                  {"space-0", "-inf"},
+                  {"space-1", "inf"},
+                  {"space-1", "1e300"},
+                  {"space-2", "1e-300"},
+                  {"weight", "nan"},
+                  {"weight", "-1"},
+                  {"label", "-1"},
+                  {"label", "9223372036854775807"},
+                  {"affine", "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1"},
+                  {"affine", "0 0 1 0 0 1 0 0 1 0 0 nan 0 0 0 1"},
+                  {"affine", "0 0 1 0 0 1 0 0 1 0 0 0 0 0 0 2"},
+                  {"affine", "1 0 0"}};
+static const char *const row_names[] = {"key",     "shape-0", "shape-1", "shape-2",
+                                        "space-0", "space-1", "space-2", "channels",
+                                        "weight",  "label",   "affine"};
+static const char *const good_row[] = {
+    "a", "1", "4", "4", "inf", "1", "1", "1", "1", "3", "0 0 1 0 0 1 0 0 1 0 0 0 0 0 0 1"};
+
+/* Line i of a table: -2: the names of columns, -1: the good row. */
+static void put_line(pumit__csv_text *out, int i)
+{
+    for (int c = 0; c < (int)(sizeof row_names / sizeof *row_names); c++) {
+        const bool changed = i >= 0 && strcmp(bad_fields[i].column, row_names[c]) == 0;
+        const char *value = changed ? bad_fields[i].value : i == -2 ? row_names[c] : good_row[c];
+        pumit__csv_print(out, "%s%s", c ? "," : "", value);
+        /* Keys differ, or the last row of a key would replace those before it. */
+        if (i >= 0 && c == 0 && !changed) pumit__csv_print(out, "%d", i);
+    }
+    pumit__csv_print(out, "\n");
+}
+
+START_TEST(rows_that_make_no_sense_are_skipped)
+{
+    const int count = sizeof bad_fields / sizeof *bad_fields;
+    pumit__csv_text text = {0};
+    for (int i = -2; i < count; i++) put_line(&text, i);
+    uint8_t voxels[128 + 32] = {0};
+    files_folder("set");
+    files_folder("set/data");
+    files_folder("set/data/folder.npy");
+    files_write("set/images-meta.csv", text.text, (size_t)text.length);
+    files_write("set/data/a.npy", voxels, sizeof voxels);
+    for (int i = 0; i < count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "set/data/a%d.npy", i);
+        files_write(name, voxels, sizeof voxels);
+    }
+    free(text.text);
+    pumit_dataset *set = open_set("{}");
+    ck_assert_int_eq(pumit_dataset_count(set), 1);
+    ck_assert_int_eq(pumit_dataset_skipped(set), count);
+    ck_assert_int_eq(pumit_dataset_classes(set), 4);
+    pumit_dataset_release(set);
+}
+END_TEST
+
 START_TEST(missing_and_short_files_are_skipped)
 {
     uint8_t pixels[64];
@@ -479,6 +548,7 @@ Suite *suite_prepare(void)
     tcase_add_test(tcase, archives_keep_splits_and_labels);
     tcase_add_test(tcase, rules_name_modalities_and_shares_are_held_out);
     tcase_add_test(tcase, splits_of_lists_are_kept_as_they_are);
+    tcase_add_test(tcase, rows_that_make_no_sense_are_skipped);
     tcase_add_test(tcase, missing_and_short_files_are_skipped);
     tcase_add_test(tcase, patterns_are_paths);
     tcase_add_test(tcase, settings_stay);

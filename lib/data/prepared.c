@@ -14,6 +14,7 @@
 /* Bytes before the voxels of a .npy: numpy fills them up to a multiple of 64, and this one does not fit into 64. */
 #define LEAST_HEAD 128
 #define MOST_HEAD  65536
+#define MOST_LABEL 1000000 /* as in lists */
 
 static const char *const NAMES[] = {
 #define X(name, text) text,
@@ -153,7 +154,14 @@ static bool parse_double(double *out, const char *text)
     return end != text && *end == '\0';
 }
 
-/* 16 numbers between blanks; without any, axes along z, y, x. */
+/* mm, within what pumit__affine_is_good() takes; infinite between the slices of a `flat` image. */
+static bool parse_spacing(double *out, const char *text, bool flat)
+{
+    return parse_double(out, text) &&
+           ((*out > 1e-9 && *out < 1e9) || (flat && isinf(*out) && *out > 0));
+}
+
+/* 16 numbers between blanks, the last four 0 0 0 1; without any, axes along z, y, x. */
 static bool parse_affine(double affine[16], const char *text, const double spacing[3])
 {
     const double depth = isfinite(spacing[0]) ? spacing[0] : 1;
@@ -165,10 +173,11 @@ static bool parse_affine(double affine[16], const char *text, const double spaci
     for (int i = 0; i < 16; i++) {
         char *end;
         affine[i] = strtod(text, &end);
-        if (end == text || (*end != ' ' && *end != '\0') || !isfinite(affine[i])) return false;
+        if (end == text || (*end != ' ' && *end != '\0')) return false;
         text = end;
     }
-    return *text == '\0';
+    return *text == '\0' && memcmp(affine + 12, plain + 12, 4 * sizeof *plain) == 0 &&
+           pumit__affine_is_good(affine);
 }
 
 static pumit_status fail_field(const char *folder, const pumit__prepared_row *row,
@@ -210,6 +219,8 @@ pumit_status pumit__prepared_file(char **path, int64_t *offset, const char *fold
     if (stat(file, &info) != 0)
         status = pumit__fail(errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO,
                              "%s: cannot read: %s", file, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = pumit__fail(PUMIT_ERROR_FORMAT, "%s: is no regular file; prepare it again", file);
     else if (info.st_size - 2 * voxels < LEAST_HEAD || info.st_size - 2 * voxels > MOST_HEAD ||
              info.st_size % 2)
         status = pumit__fail(PUMIT_ERROR_FORMAT,
@@ -235,7 +246,8 @@ static pumit_status fill_volume(pumit_volume *volume, const char *folder,
     PUMIT__TRY(parse_shape(volume->shape, &voxels, folder, row));
     for (int i = 0; i < 3; i++) {
         const pumit__prepared_column c = PUMIT__COLUMN_SPACE_0 + (pumit__prepared_column)i;
-        if (!parse_double(&volume->spacing[i], row->fields[c])) return fail_field(folder, row, c);
+        if (!parse_spacing(&volume->spacing[i], row->fields[c], i == 0 && volume->shape[0] == 1))
+            return fail_field(folder, row, c);
         volume->axes[i] = i;
     }
     if (!parse_affine(volume->affine, row->fields[PUMIT__COLUMN_AFFINE], volume->spacing))
@@ -276,7 +288,8 @@ static pumit_status add_row(pumit_dataset *dataset, const char *folder,
     const char *split =
         *row->fields[PUMIT__COLUMN_SPLIT] ? row->fields[PUMIT__COLUMN_SPLIT] : "train";
     if (dataset->split && strcasecmp(split, dataset->split) != 0) return PUMIT_OK;
-    if (*row->fields[PUMIT__COLUMN_LABEL] && !parse_size(&label, row->fields[PUMIT__COLUMN_LABEL]))
+    if (*row->fields[PUMIT__COLUMN_LABEL] &&
+        (!parse_size(&label, row->fields[PUMIT__COLUMN_LABEL]) || label < 0 || label > MOST_LABEL))
         return fail_field(folder, row, PUMIT__COLUMN_LABEL);
     if (*row->fields[PUMIT__COLUMN_WEIGHT] &&
         (!parse_double(&own, row->fields[PUMIT__COLUMN_WEIGHT]) || !(own >= 0) || !isfinite(own)))
