@@ -461,6 +461,26 @@ START_TEST(missing_and_short_files_are_skipped)
 }
 END_TEST
 
+/* Its header is not looked at, so that a damaged one is no other error. */
+START_TEST(huge_arrays_are_refused_unread)
+{
+    static uint8_t bytes[65536 + 8 * 11] = "\x93NUMPY\1";
+    pumit_config *options;
+    pumit_context *context;
+    pumit_volume *volume;
+    CHECK_OK(pumit_config_parse(&options, "{\"limits\": {\"voxels\": 10}}"));
+    CHECK_OK(pumit_context_create(&context, options));
+    files_write("a.npy", bytes, sizeof bytes);
+    files_check_failed(pumit_volume_read(&volume, context, files_path("a.npy"), 0),
+                       PUMIT_ERROR_LIMIT, "a.npy", "limits.voxels");
+    files_write("a.npy", bytes, sizeof bytes - 8);
+    files_check_failed(pumit_volume_read(&volume, context, files_path("a.npy"), 0),
+                       PUMIT_ERROR_FORMAT, "a.npy", "header");
+    pumit_context_release(context);
+    pumit_config_release(options);
+}
+END_TEST
+
 START_TEST(patterns_are_paths)
 {
     uint8_t pixels[4] = {0, 1, 2, 3};
@@ -550,6 +570,7 @@ Suite *suite_prepare(void)
     tcase_add_test(tcase, splits_of_lists_are_kept_as_they_are);
     tcase_add_test(tcase, rows_that_make_no_sense_are_skipped);
     tcase_add_test(tcase, missing_and_short_files_are_skipped);
+    tcase_add_test(tcase, huge_arrays_are_refused_unread);
     tcase_add_test(tcase, patterns_are_paths);
     tcase_add_test(tcase, settings_stay);
     tcase_add_test(tcase, bad_options_are_refused);

@@ -3,8 +3,12 @@
 #include "lib/data/npy.h"
 #include "lib/data/volume.h"
 
+#include "lib/tensor/context.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+#define MOST_HEAD 65536 /* bytes; larger ones are no images' */
 
 static pumit_status choose_layout(pumit__image *out, const pumit__array *a, const char *path)
 {
@@ -66,6 +70,13 @@ pumit_status pumit__npy_read(pumit_volume **out, const pumit_context *ctx,
     char *bytes;
     int64_t count;
     pumit__array a;
+    /* No type is wider than 8 bytes: refused before its bytes fill the memory. */
+    if ((file->file_bytes - MOST_HEAD) / 8 > pumit__context_voxel_limit(ctx))
+        return pumit__fail(PUMIT_ERROR_LIMIT,
+                           "%s: its %lld bytes are of more voxels than the %lld allowed; raise "
+                           "\"limits.voxels\" to read it",
+                           file->path, (long long)file->file_bytes,
+                           (long long)pumit__context_voxel_limit(ctx));
     PUMIT__TRY(pumit__read_file(&bytes, &count, file->path, INT64_MAX / 2));
     pumit_status status = parse(&a, (const uint8_t *)bytes, count, file->path);
     if (status == PUMIT_OK) status = make_volume(out, ctx, &a, file->path);
