@@ -136,7 +136,7 @@ static pumit_status find_origin(char **out, const char *path)
     const char *slash = file ? strrchr(file, '/') : NULL;
     char *folder =
         file && slash ? pumit__format("%.*s", (int)(slash - file) + 1, file) : pumit__strdup(".");
-    char *whole = folder ? realpath(folder, NULL) : NULL;
+    char *whole = file && folder ? realpath(folder, NULL) : NULL;
     const char *name = slash ? slash + 1 : file;
     if (whole)
         *out = pumit__format("%s/%s", strcmp(whole, "/") == 0 ? "" : whole, name);
