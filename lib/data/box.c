@@ -41,8 +41,8 @@ static pumit_status check_head(int fd, const pumit_volume *v)
         a.shape[3] == s[2])
         return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_FORMAT,
-                       "%s: does not hold float16 of shape (%lld, %lld, %lld, %lld); prepare it "
-                       "again",
+                       "%s: does not hold float16 of shape (%lld, %lld, %lld, %lld); delete it "
+                       "and prepare it again",
                        v->file, (long long)s[3], (long long)s[0], (long long)s[1], (long long)s[2]);
 }
 
