@@ -94,7 +94,7 @@ static pumit_dataset *make_dataset(pumit_context *ctx, const kind *k)
     dataset->ctx = ctx;
     dataset->most_bytes = INT64_MAX;
     for (int i = 0; i < IMAGES; i++)
-        check(pumit__dataset_push(dataset, make_volume(ctx, k, i), k->name, -1));
+        check(pumit__dataset_push(dataset, make_volume(ctx, k, i), k->name, -1, 1));
     return dataset;
 }
 
