@@ -148,5 +148,5 @@ clean:  ## remove $(BUILD)
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# What the programs share is kept, though only pattern rules name it.
-.SECONDARY: $(COMMON:%.c=$(BUILD)/%.o)
+# What only pattern rules name is kept: the programs' common objects, the benchmarks' own.
+.SECONDARY: $(COMMON:%.c=$(BUILD)/%.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/*.c))
