@@ -32,7 +32,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *
  * Keys of `config`, defaults in brackets:
  * - "recipe": "tokenizer", "vit" or "classify".
- * - "output": run directory; made if absent. PUMIT_ERROR_STATE while another process trains there.
+ * - "output": run directory; made if absent. PUMIT_ERROR_STATE while another trainer, of this
+ *   process or another one, has it.
  * - "resume" (false): true continues what is there, with the configuration that it began with and what `config` says on top; nothing there, or no
  *   checkpoint yet: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT. Without it a directory that already holds a run is an error.
  * - "init" (random weights): what a new run starts from, which is a model file, a run directory (its model.safetensors, else its newest checkpoint

@@ -29,10 +29,12 @@ pumit_status pumit__run_lock(pumit_trainer *t)
         status = pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
     } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno == EWOULDBLOCK)
-            status = pumit__fail(PUMIT_ERROR_STATE,
-                                 "%s: another process is training in this directory: wait until it "
-                                 "has ended, or choose another output",
-                                 t->output);
+            status =
+                pumit__fail(PUMIT_ERROR_STATE,
+                            "%s: another process is training in this directory, or a trainer that "
+                            "was not released: wait until it has ended, or choose another "
+                            "output",
+                            t->output);
         else /* some network file systems have no locks */
             pumit__log(t->ctx, PUMIT_LOG_WARNING,
                        "%s: cannot be locked (%s): let no second run write to it", path,

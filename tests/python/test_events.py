@@ -41,8 +41,8 @@ class TensorBoard(Case):
         train.update(sheet_every=2, validate_every=2, validate_batches=1, checkpoint_every=2)
         config = {"recipe": "tokenizer", "output": str(self.folder / "run"), "resume": resume}
         config.update(tokenizer=TOKENIZER, train=train)
-        trainer = pumit.Trainer(self.context, images, config)
-        return trainer.run(lambda step, *_: step == stop)
+        with pumit.Trainer(self.context, images, config) as trainer:
+            return trainer.run(lambda step, *_: step == stop)
 
     def opened(self):
         events = event_accumulator.EventAccumulator(str(self.folder / "run"))
