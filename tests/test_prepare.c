@@ -551,6 +551,9 @@ START_TEST(settings_stay)
     CHECK_OK(unlink(files_path("set/settings.json")));
     prepare_quietly("in", "{\"most_side\": 16}", 1);
     ck_assert_int_eq(access(files_path("set/settings.json"), F_OK), 0);
+    files_write("set/settings.json.tmp-7", "{", 1); /* as a kill leaves it */
+    prepare_quietly("in", "{\"most_side\": 16}", 1);
+    ck_assert_int_ne(access(files_path("set/settings.json.tmp-7"), F_OK), 0);
 }
 END_TEST
 

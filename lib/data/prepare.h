@@ -60,11 +60,12 @@ pumit_status pumit__prepare_source(pumit__prepared_source *out, bool *fatal,
 /* ---------------------------------------------------------------------------------------- the folder */
 
 #define PUMIT__SKIPPED_TABLE "skipped.csv"
+#define PUMIT__SET_SETTINGS  "settings.json"
 
 /* Makes the folder where it is not, and locks it. PUMIT_ERROR_STATE if it is in use, or not a set that pumit_prepare() made. */
 pumit_status pumit__set_open(int *lock, const char *folder);
 
-/* Keeps what images are made with in settings.json, or compares it with what is kept: PUMIT_ERROR_STATE if it differs. */
+/* Keeps what images are made with in PUMIT__SET_SETTINGS, or compares it with what is kept: PUMIT_ERROR_STATE if it differs. */
 pumit_status pumit__set_settings(const pumit__prepare_options *options);
 
 /* The rows of sources that are complete, by key. */

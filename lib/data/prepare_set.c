@@ -241,14 +241,21 @@ static bool is_named(const pumit__prepared_table *table, const char *name)
            bsearch(&wanted, table->rows, (size_t)table->count, sizeof wanted, by_key) != NULL;
 }
 
-/* `data`: the folder of the images, else that of the set, where nothing but our own tables may be removed. */
+/* What a kill leaves of a file of the set's own folder, where nothing but these may be removed. */
+static bool is_half_written(const char *name)
+{
+    static const char *const names[] = {PUMIT__PREPARED_TABLE TEMPORARY,
+                                        PUMIT__SKIPPED_TABLE TEMPORARY,
+                                        PUMIT__SET_SETTINGS TEMPORARY};
+    for (int64_t i = 0; i < PUMIT__COUNT(names); i++)
+        if (strncmp(name, names[i], strlen(names[i])) == 0) return true;
+    return false;
+}
+
+/* `data`: the folder of the images, else that of the set. */
 static bool is_stale(const char *name, bool data, const pumit__prepared_table *table)
 {
-    if (!data)
-        return strncmp(name, PUMIT__PREPARED_TABLE TEMPORARY,
-                       strlen(PUMIT__PREPARED_TABLE TEMPORARY)) == 0 ||
-               strncmp(name, PUMIT__SKIPPED_TABLE TEMPORARY,
-                       strlen(PUMIT__SKIPPED_TABLE TEMPORARY)) == 0;
+    if (!data) return is_half_written(name);
     if (strstr(name, ".npy" TEMPORARY)) return true;
     return table && pumit__ends_with(name, ".npy") && !is_named(table, name);
 }

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NAME "settings.json"
-
 /* As JSON, since "foreground" is a number, false, or absent. */
 static pumit_status set_all(cJSON *tree, const pumit__prepare_options *o)
 {
@@ -73,7 +71,7 @@ static pumit_status keep(const char *path, const cJSON *tree)
 pumit_status pumit__set_settings(const pumit__prepare_options *options)
 {
     cJSON *const tree = cJSON_CreateObject();
-    char *const path = pumit__format("%s/" NAME, options->output);
+    char *const path = pumit__format("%s/" PUMIT__SET_SETTINGS, options->output);
     pumit_status status =
         tree && path ? set_all(tree, options) : pumit__fail_memory(64, options->output);
     if (status == PUMIT_OK) status = keep(path, tree);
