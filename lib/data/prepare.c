@@ -16,7 +16,7 @@
 
 #define MOST_THREADS 1024
 
-typedef enum { TODO, ALREADY_THERE, LEFT_OUT } fate;
+typedef enum { WANTED, ALREADY_THERE, LEFT_OUT } fate;
 
 typedef struct {
     char *origin; /* absolute path, folders' links followed */
@@ -291,7 +291,7 @@ static void stop_work(job *j, pumit_status status)
 static int64_t take_task(job *j)
 {
     pthread_mutex_lock(&j->mutex);
-    while (j->next < j->sources.count && j->tasks[j->next].fate != TODO) j->next++;
+    while (j->next < j->sources.count && j->tasks[j->next].fate != WANTED) j->next++;
     const int64_t taken = j->stop || j->next == j->sources.count ? -1 : j->next++;
     if (taken < 0) {
         j->running--;
