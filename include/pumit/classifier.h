@@ -12,6 +12,13 @@
 extern "C" {
 #endif
 
+/** What a classifier tells of an image; the values never change. */
+typedef int32_t pumit_task;
+#define PUMIT_TASK_CLASSES 1 /**< one of several classes: their probabilities sum to one */
+#define PUMIT_TASK_LABELS  2 /**< each class by itself, present or not */
+#define PUMIT_TASK_GRADES                                                                          \
+    3 /**< one of several classes that have an order: probabilities sum to one */
+
 /**
  * Puts a new head (zero weights) on a transformer. The classifier shares `vit` and keeps it alive. Keys:
  * "classes" (required), "image_tokens" ([d,h,w]: the token grid that images are resampled to; default: as for embedding),
