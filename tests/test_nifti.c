@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NIfTI files of every kind against what was written into them. */
+#include "lib/data/volume.h"
 #include "tests/image_files.h"
 
 #include <math.h>
@@ -229,9 +230,13 @@ START_TEST(any_orientation_keeps_world_points)
     pumit_volume_source_axes(volume, axes);
     pumit_volume_shape(volume, shape);
     pumit_volume_spacing(volume, spacing);
-    ck_assert_int_eq(order[axes[0]], 2); /* the thick axis */
-    ck_assert_int_gt(axes[1],
-                     axes[2]); /* the others as in memory: i before j before k is fastest */
+    double affine[16];
+    pumit_volume_affine(volume, affine);
+    for (int i = 0; i < 3;
+         i++) { /* D is the thick axis, H anterior, W right, however they are stored */
+        ck_assert_int_eq(order[axes[i]], 2 - i);
+        ck_assert_double_gt(affine[4 * (2 - i) + i], 0);
+    }
     ck_assert_int_eq(pumit_volume_anisotropy(volume),
                      2); /* 4 mm over sqrt(0.5 * 0.6) mm, about 7 */
     ck_assert_double_gt(spacing[0], 3);
@@ -263,7 +268,9 @@ static void check_geometry(const nifti_file *file, double d, double h, double w,
     nifti_write("scan.nii", file, data, 24, 1);
     pumit_volume *volume = read_volume("scan.nii", 0);
     check_spacing(volume, d, h, w);
-    world_of(world, volume, 0, 0, 0);
+    int64_t first[3]; /* where the file's first voxel is now */
+    for (int i = 0; i < 3; i++) first[i] = volume->flips[i] ? volume->shape[i] - 1 : 0;
+    world_of(world, volume, first[0], first[1], first[2]);
     for (int i = 0; i < 3; i++) ck_assert_double_eq_tol(world[i], origin[i], 1e-5);
     pumit_volume_release(volume);
 }
@@ -312,8 +319,10 @@ START_TEST(quaternions_turn_as_the_standard_says)
     file.pixdim[0] = -1; /* mirrors k */
     nifti_write("scan.nii", &file, data, 24, 1);
     volume = read_volume("scan.nii", 0);
-    world_of(world, volume, 1, 0, 0);
-    ck_assert_double_eq_tol(world[0], -8, 1e-6);
+    world_of(world, volume, 0, 0, 0); /* the file's last slice: D runs towards right again */
+    ck_assert_double_eq_tol(world[0], -24, 1e-6);
+    world_of(world, volume, 3, 0, 0);
+    ck_assert(fabs(world[0]) < 1e-6);
     pumit_volume_release(volume);
 }
 END_TEST

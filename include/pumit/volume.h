@@ -4,7 +4,9 @@
  * A volume is an image with its geometry: voxels, a voxel-to-world affine (RAS, mm), a modality.
  *
  * Axes are D, H, W, C: D is the slice axis, the one whose other two spacings lie closest together (ties: the axis nearest to
- * superior-inferior). A 2D image has D = 1 and an infinite slice spacing. Volumes are immutable once made;
+ * superior-inferior). H is the other one that is nearest to superior-inferior, or to anterior-posterior where D is nearest to that; W is
+ * the third. All three run towards superior, anterior or right, so that a scan looks the same to a network however its file
+ * is turned. A 2D image has D = 1 and an infinite slice spacing; a picture keeps its rows and columns. Volumes are immutable once made;
  * one may be read from several threads.
  */
 #ifndef PUMIT_VOLUME_H
@@ -63,7 +65,8 @@ PUMIT_API int32_t pumit_volume_anisotropy(const pumit_volume *volume);
 /** Row-major 4x4 matrix from (d, h, w, 1) to world RAS mm. @since 0.1 */
 PUMIT_API void pumit_volume_affine(const pumit_volume *volume, double affine[16]);
 
-/** The source's axis (0, 1, 2 as stored in the file, fastest first for NIfTI i, j, k) that D, H and W came from. @since 0.1 */
+/** The source's axis (0, 1, 2 as stored in the file, fastest first for NIfTI i, j, k) that D, H and W came from; the affine tells
+ * which way they now run. @since 0.1 */
 PUMIT_API void pumit_volume_source_axes(const pumit_volume *volume, int32_t axes[3]);
 
 /** "MR", "CT", "US", ... as far as known from the file or what the caller said, else "". Borrowed. @since 0.1 */

@@ -74,6 +74,54 @@ int32_t pumit__slice_axis(const double affine[16], const int64_t size[3])
     return best < 0 ? 0 : best;
 }
 
+/* How far a step along an axis goes towards right (0), anterior (1), superior (2), of its whole length. */
+static double towards(const double affine[16], int axis, int world)
+{
+    double s[3];
+    pumit__affine_spacing(s, affine);
+    return affine[4 * world + axis] / s[axis];
+}
+
+static int nearest_of_world(const double affine[16], int axis)
+{
+    int best = 0;
+    for (int world = 1; world < 3; world++)
+        if (fabs(towards(affine, axis, world)) > fabs(towards(affine, axis, best)) + 1e-6)
+            best = world;
+    return best;
+}
+
+/* In the plane H goes along superior-inferior if that is in it, else anterior-posterior; W along what is left. */
+void pumit__body_axes(int32_t order[3], bool flip[3], const double affine[16],
+                      const int64_t size[3])
+{
+    const int32_t d = pumit__slice_axis(affine, size);
+    int32_t h = d == 0 ? 1 : 0, w = d == 2 ? 1 : 2;
+    const int of_d = nearest_of_world(affine, d);
+    const int of_h = of_d == 2 ? 1 : 2, of_w = of_d == 0 ? 1 : 0;
+    const double kept = fabs(towards(affine, h, of_h)) + fabs(towards(affine, w, of_w));
+    const double swapped = fabs(towards(affine, w, of_h)) + fabs(towards(affine, h, of_w));
+    if (swapped > kept + 1e-6) {
+        const int32_t other = h;
+        h = w;
+        w = other;
+    }
+    const int of[3] = {of_d, of_h, of_w};
+    const int32_t found[3] = {d, h, w};
+    for (int i = 0; i < 3; i++) {
+        order[i] = found[i];
+        flip[i] = towards(affine, found[i], of[i]) < 0;
+    }
+}
+
+void pumit__affine_flip(double affine[16], int axis, int64_t size)
+{
+    for (int row = 0; row < 3; row++) {
+        affine[4 * row + 3] += affine[4 * row + axis] * (double)(size - 1);
+        affine[4 * row + axis] = -affine[4 * row + axis];
+    }
+}
+
 void pumit__affine_reorder(double dst[16], const double src[16], const int32_t order[3])
 {
     for (int row = 0; row < 4; row++) {

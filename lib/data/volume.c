@@ -25,19 +25,60 @@ pumit_status pumit__check_voxels(int64_t *count, const pumit_context *ctx, const
     return PUMIT_OK;
 }
 
-/* (s0, s1, s2, C) to (s1, s0, s2, C) for axis 1, to (s2, s0, s1, C) for axis 2. */
-static float *axis_moved_first(const float *src, const int64_t size[3], int64_t channels, int axis)
+/* Turned by an involution: each voxel and the one it trades places with. */
+static void flip_in_place(float *voxels, const pumit_volume *v)
 {
-    const int64_t count = size[0] * size[1] * size[2] * channels;
-    float *dst = malloc((size_t)count * sizeof *dst);
-    if (!dst) return NULL;
-    const int64_t run = axis == 1 ? size[2] * channels : channels;
-    const int64_t outer = axis == 1 ? size[0] : size[0] * size[1], inner = size[axis];
-    for (int64_t o = 0; o < outer; o++)
-        for (int64_t i = 0; i < inner; i++)
-            memcpy(dst + (i * outer + o) * run, src + (o * inner + i) * run,
-                   (size_t)run * sizeof *dst);
-    return dst;
+    const int64_t *n = v->shape, channels = n[3];
+    for (int64_t d = 0; d < n[0]; d++)
+        for (int64_t h = 0; h < n[1]; h++)
+            for (int64_t w = 0; w < n[2]; w++) {
+                const int64_t to[3] = {v->flips[0] ? n[0] - 1 - d : d,
+                                       v->flips[1] ? n[1] - 1 - h : h,
+                                       v->flips[2] ? n[2] - 1 - w : w};
+                float *const a = voxels + ((d * n[1] + h) * n[2] + w) * channels;
+                float *const b = voxels + ((to[0] * n[1] + to[1]) * n[2] + to[2]) * channels;
+                for (int64_t c = 0; c < channels && b > a; c++) {
+                    const float value = a[c];
+                    a[c] = b[c];
+                    b[c] = value;
+                }
+            }
+}
+
+/* (size..., C) in the order of the source to that of the volume. */
+static void reorder(float *dst, const float *src, const pumit_volume *v, const int64_t size[3],
+                    const int32_t order[3])
+{
+    const int64_t channels = v->shape[3];
+    const int64_t stride[3] = {size[1] * size[2] * channels, size[2] * channels, channels};
+    int64_t step[3];
+    for (int i = 0; i < 3; i++) {
+        step[i] = v->flips[i] ? -stride[order[i]] : stride[order[i]];
+        if (v->flips[i]) src += stride[order[i]] * (v->shape[i] - 1);
+    }
+    for (int64_t d = 0; d < v->shape[0]; d++)
+        for (int64_t h = 0; h < v->shape[1]; h++) {
+            const float *from = src + d * step[0] + h * step[1];
+            for (int64_t w = 0; w < v->shape[2]; w++, from += step[2])
+                for (int64_t c = 0; c < channels; c++) *dst++ = from[c];
+        }
+}
+
+/* Takes the image's voxels, turned. */
+static pumit_status take_voxels(pumit_volume *v, pumit__image *image, const int32_t order[3])
+{
+    if (order[0] != 0 || order[1] != 1) {
+        const int64_t count = v->shape[0] * v->shape[1] * v->shape[2] * v->shape[3];
+        v->voxels = malloc((size_t)count * sizeof *v->voxels);
+        if (!v->voxels) return pumit__fail_memory(count * (int64_t)sizeof *v->voxels, "voxels");
+        reorder(v->voxels, image->voxels, v, image->size, order);
+        free(image->voxels);
+    } else {
+        v->voxels = image->voxels;
+        if (v->flips[0] || v->flips[1] || v->flips[2]) flip_in_place(v->voxels, v);
+    }
+    image->voxels = NULL;
+    return PUMIT_OK;
 }
 
 static void set_flat_geometry(pumit_volume *volume)
@@ -56,6 +97,8 @@ static void set_geometry(pumit_volume *volume, const pumit__image *image, const 
         return;
     }
     pumit__affine_reorder(volume->affine, image->affine, order);
+    for (int i = 0; i < 3; i++)
+        if (volume->flips[i]) pumit__affine_flip(volume->affine, i, volume->shape[i]);
     pumit__affine_spacing(volume->spacing, volume->affine);
     if (volume->shape[0] == 1) volume->spacing[0] = INFINITY;
 }
@@ -65,8 +108,8 @@ pumit_status pumit__volume_adopt(pumit_volume **out, pumit__image *image)
     pumit_volume *volume = pumit__calloc(1, sizeof *volume);
     if (!volume) return pumit__fail_memory(sizeof *volume, "a volume");
     atomic_init(&volume->refs, 1);
-    const int32_t axis = image->flat ? 0 : pumit__slice_axis(image->affine, image->size);
-    const int32_t order[3] = {axis, axis == 0 ? 1 : 0, axis == 2 ? 1 : 2};
+    int32_t order[3] = {0, 1, 2};
+    if (!image->flat) pumit__body_axes(order, volume->flips, image->affine, image->size);
     for (int i = 0; i < 3; i++) {
         volume->shape[i] = image->size[order[i]];
         volume->axes[i] = image->axes[order[i]];
@@ -76,22 +119,11 @@ pumit_status pumit__volume_adopt(pumit_volume **out, pumit__image *image)
     volume->guessed = image->guessed;
     set_geometry(volume, image, order);
     pumit_status status = pumit_degree_of_anisotropy(&volume->anisotropy, volume->spacing);
-    if (status == PUMIT_OK && axis != 0) {
-        volume->voxels = axis_moved_first(image->voxels, image->size, image->channels, axis);
-        if (!volume->voxels)
-            status = pumit__fail_memory(volume->shape[0] * volume->shape[1] * volume->shape[2] *
-                                            volume->shape[3] * (int64_t)sizeof(float),
-                                        "voxels");
-    }
+    if (status == PUMIT_OK) status = take_voxels(volume, image, order);
     if (status != PUMIT_OK) {
         pumit_volume_release(volume);
         return status;
     }
-    if (volume->voxels)
-        free(image->voxels);
-    else
-        volume->voxels = image->voxels;
-    image->voxels = NULL;
     *out = volume;
     return PUMIT_OK;
 }

@@ -18,6 +18,7 @@ struct pumit_volume {
     double affine[16];  /* (d, h, w, 1) to world RAS mm */
     int32_t anisotropy; /* of the spacing */
     int32_t axes[3];    /* the source's numbers of D, H, W */
+    bool flips[3];      /* D, H, W run against those */
     bool guessed; /* the file's geometry cannot be used: a spacing or the orientation is made up */
     bool eight_bit; /* values lie in 0..255 by their type: divided by 255, not stretched */
     char modality[16];
@@ -29,7 +30,7 @@ struct pumit_volume {
     _Atomic(float *) decoded; /* for pumit_volume_voxels() */
 };
 
-/* What a reader hands over: voxels in the file's order of axes, slowest first. */
+/* What a reader hands over: voxels in the file's order of axes, slowest first, which becomes that of the body's axes. */
 typedef struct {
     float *voxels; /* (size[0], size[1], size[2], channels) */
     int64_t size[3], channels;
@@ -58,8 +59,14 @@ bool pumit__affine_is_good(const double affine[16]);
 /* The axis that becomes D: of size 1 if there is one, else by spacing; then nearest to superior-inferior. */
 int32_t pumit__slice_axis(const double affine[16], const int64_t size[3]);
 
+/* How an image is turned to lie as all others do: D is axis order[0], and so on, each in the direction flip[] tells. */
+void pumit__body_axes(int32_t order[3], bool flip[3], const double affine[16],
+                      const int64_t size[3]);
+
 /* `dst` maps indices whose axis i is the axis order[i] of `src`. */
 void pumit__affine_reorder(double dst[16], const double src[16], const int32_t order[3]);
+/* `affine` then counts axis `axis` of `size` voxels from its other end. */
+void pumit__affine_flip(double affine[16], int axis, int64_t size);
 
 /* Moves the slice spacing as little as needed so that the degree of anisotropy is `da`. */
 void pumit__spacing_force(double spacing[3], int32_t da);
