@@ -8,7 +8,7 @@
 #ifndef PUMIT_DATASET_H
 #define PUMIT_DATASET_H
 
-#include <pumit/volume.h>
+#include <pumit/label_map.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +24,10 @@ extern "C" {
  * - "weights": rules [pattern, factor], the first whose pattern (* ? [ ]) matches an image's name (pumit_dataset_name(), for a prepared set the
  *   source's path) multiplies how often training draws the image, on top of a list's or prepared set's weights: ["/archive/ct/?*", 2] doubles a folder.
  * - "folders_are_labels": true: a path is a folder of one folder per class (sorted by name: 0, 1, ...).
+ * - "label_maps": true: images with label maps, to segment. A path is then a folder with dataset.json (Medical Segmentation Decathlon, nnU-Net),
+ *   or with imagesTr and labelsTr (or images and labels), whose files have the same names, the image's with "_0000" behind it if you like; a
+ *   dataset.json itself; or a .csv with a column "label_map" beside "path". An image whose label map is missing, broken, or on
+ *   another grid is skipped as one that cannot be read.
  * - "limits.bytes": most memory for the decoded images; default 4 GiB.
  * Images are decoded once and kept in memory; those of a prepared set stay in their files, and what is needed of them is read when it is
  * needed. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
@@ -43,7 +47,7 @@ PUMIT_API int64_t pumit_dataset_count(const pumit_dataset *dataset);
 /** Number of files that could not be read. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_skipped(const pumit_dataset *dataset);
 
-/** Number of classes: 1 + the largest label; 0 if an image has no label. @since 0.1 */
+/** Number of classes: 1 + the largest label, or the largest one in a label map; 0 if an image has neither. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_classes(const pumit_dataset *dataset);
 
 /** Image i: borrowed from the dataset. NULL if out of range. @since 0.1 */
@@ -54,6 +58,12 @@ PUMIT_API const char *pumit_dataset_name(const pumit_dataset *dataset, int64_t i
 
 /** Label of image i, -1 if it has none. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_label(const pumit_dataset *dataset, int64_t i);
+
+/** Label map of image i: borrowed from the dataset, NULL if it has none. @since 0.1 */
+PUMIT_API const pumit_label_map *pumit_dataset_label_map(const pumit_dataset *dataset, int64_t i);
+
+/** Name of a class as dataset.json tells it; NULL if it is not told. Borrowed. @since 0.1 */
+PUMIT_API const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,7 @@
 #include <pumit/context.h>
 #include <pumit/dataset.h>
 #include <pumit/discriminator.h>
+#include <pumit/label_map.h>
 #include <pumit/lpips.h>
 #include <pumit/module.h>
 #include <pumit/optimizer.h>

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How what a path holds is laid out. */
+typedef struct {
+    int32_t folders_are_labels, label_maps;
+} layout;
+
 static bool is_rule(const cJSON *rule)
 {
     return cJSON_GetArraySize(rule) == 2 && cJSON_IsString(rule->child) &&
@@ -24,28 +29,39 @@ static double factor_of(const cJSON *rules, const char *name)
     return 1;
 }
 
-pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
-                                 int64_t label, double weight)
+/* In memory: floats, and a byte a voxel of the label map. */
+static int64_t bytes_of(const pumit__dataset_item *item)
 {
-    int64_t bytes = volume->file ? 0 : (int64_t)sizeof(float);
-    for (int i = 0; i < 4; i++) bytes *= volume->shape[i];
+    const int64_t *shape = item->volume->shape;
+    const int64_t each =
+        (item->volume->file ? 0 : (int64_t)sizeof(float) * shape[3]) + (item->label_map ? 1 : 0);
+    return shape[0] * shape[1] * shape[2] * each;
+}
+
+pumit_status pumit__dataset_push(pumit_dataset *dataset, const pumit__dataset_item *given)
+{
+    pumit__dataset_item item = *given;
+    const char *const name = given->name;
+    const int64_t bytes = bytes_of(&item);
     if (bytes > dataset->most_bytes - dataset->bytes) {
-        pumit_volume_release(volume);
+        pumit_volume_release(item.volume);
+        pumit_label_map_release(item.label_map);
         dataset->full = true;
         return pumit__fail(PUMIT_ERROR_LIMIT,
                            "%s: with it the images need more than the %lld bytes allowed; raise "
                            "\"limits.bytes\" or open fewer",
                            name, (long long)dataset->most_bytes);
     }
-    char *copy = pumit__strdup(name);
-    if (!copy || !pumit__grow(&dataset->items, &dataset->capacity, dataset->count + 1,
-                              sizeof *dataset->items)) {
-        free(copy);
-        pumit_volume_release(volume);
+    item.name = pumit__strdup(name);
+    if (!item.name || !pumit__grow(&dataset->items, &dataset->capacity, dataset->count + 1,
+                                   sizeof *dataset->items)) {
+        free(item.name);
+        pumit_volume_release(item.volume);
+        pumit_label_map_release(item.label_map);
         return pumit__fail_memory((int64_t)sizeof *dataset->items, "a list of images");
     }
-    dataset->items[dataset->count++] =
-        (pumit__dataset_item){volume, copy, label, weight * factor_of(dataset->weights, name)};
+    item.weight *= factor_of(dataset->weights, name);
+    dataset->items[dataset->count++] = item;
     dataset->bytes += bytes;
     return PUMIT_OK;
 }
@@ -67,6 +83,39 @@ static char *name_of(const pumit__images *images, const pumit__image_tag *tag)
     return images->count == 1 ? pumit__strdup(path) : pumit__format("%s[%lld]", path, index);
 }
 
+static pumit_status read_label_map(pumit_label_map **out, const pumit_dataset *dataset,
+                                   const pumit__images *images, const pumit_volume *volume,
+                                   const pumit__source *source)
+{
+    *out = NULL;
+    if (!source->label_map) return PUMIT_OK;
+    if (images->archive || images->count != 1)
+        return pumit__fail(PUMIT_ERROR_SHAPE,
+                           "%s: holds several images: one with a label map stands by itself",
+                           source->path);
+    const pumit_status status = pumit_label_map_read(out, dataset->ctx, source->label_map, volume);
+    return status == PUMIT_OK ? status : pumit__fail_in(status, "%s", source->path);
+}
+
+/* Takes `volume`. */
+static pumit_status add_image(pumit_dataset *dataset, pumit__images *images, pumit_volume *volume,
+                              const pumit__image_tag *tag, const pumit__source *source)
+{
+    pumit__dataset_item item = {.volume = volume,
+                                .name = name_of(images, tag),
+                                .label = tag->label < 0 ? source->label : tag->label,
+                                .weight = source->weight};
+    pumit_status status = item.name
+                              ? read_label_map(&item.label_map, dataset, images, volume, source)
+                              : pumit__fail_memory(0, source->path);
+    if (status == PUMIT_OK)
+        status = pumit__dataset_push(dataset, &item);
+    else
+        pumit_volume_release(volume);
+    free(item.name);
+    return status;
+}
+
 static pumit_status add_images(pumit_dataset *dataset, pumit__images *images,
                                const pumit__source *source)
 {
@@ -75,15 +124,7 @@ static pumit_status add_images(pumit_dataset *dataset, pumit__images *images,
         pumit__image_tag tag;
         PUMIT__TRY(pumit__images_next(&volume, &tag, images));
         if (!volume) return PUMIT_OK;
-        char *name = name_of(images, &tag);
-        if (!name) {
-            pumit_volume_release(volume);
-            return pumit__fail_memory(0, source->path);
-        }
-        const pumit_status status = pumit__dataset_push(
-            dataset, volume, name, tag.label < 0 ? source->label : tag.label, source->weight);
-        free(name);
-        PUMIT__TRY(status);
+        PUMIT__TRY(add_image(dataset, images, volume, &tag, source));
     }
 }
 
@@ -107,22 +148,58 @@ static void on_ignored(void *user, const char *path)
     pumit__log(dataset->ctx, PUMIT_LOG_WARNING, "ignored: %s: is in no class's folder", path);
 }
 
+/* Of the last description that names any. */
+static pumit_status take_names(pumit_dataset *dataset, const cJSON *description)
+{
+    const cJSON *const labels = cJSON_GetObjectItemCaseSensitive(description, "labels");
+    for (const cJSON *item = labels ? labels->child : NULL; item; item = item->next) {
+        int64_t number;
+        const char *name = item->string;
+        if (cJSON_IsString(item)) { /* "1": "liver" of the Decathlon; else "liver": 1 */
+            name = item->valuestring;
+            number = strtoll(item->string, NULL, 10);
+        } else if (!pumit__json_int(&number, item)) {
+            continue; /* regions of several numbers */
+        }
+        if (number < 0 || number >= PUMIT__MOST_CLASSES) continue;
+        if (!pumit__grow(&dataset->class_names, &dataset->class_name_capacity, number + 1,
+                         (int64_t)sizeof *dataset->class_names))
+            return pumit__fail_memory((number + 1) * 8, "names of classes");
+        while (dataset->class_name_count <= number)
+            dataset->class_names[dataset->class_name_count++] = NULL;
+        free(dataset->class_names[number]);
+        dataset->class_names[number] = pumit__strdup(name);
+        if (!dataset->class_names[number]) return pumit__fail_memory(1, "names of classes");
+    }
+    return PUMIT_OK;
+}
+
+static pumit_status add_path(pumit_dataset *dataset, pumit__sources *sources, const char *path,
+                             const layout *kind)
+{
+    cJSON *description = NULL;
+    if (kind->folders_are_labels) return pumit__sources_add_classes(sources, path);
+    if (!kind->label_maps) return pumit__sources_add(sources, path);
+    pumit_status status = pumit__sources_add_pairs(sources, &description, path);
+    if (status == PUMIT_OK) status = take_names(dataset, description);
+    cJSON_Delete(description);
+    return status;
+}
+
 static pumit_status add_paths(pumit_dataset *dataset, int32_t count, const char *const *paths,
-                              bool folders_are_labels)
+                              const layout *kind)
 {
     pumit__sources sources = {.split = dataset->split, .ignored = on_ignored, .user = dataset};
     pumit_status status = PUMIT_OK;
     for (int32_t i = 0; status == PUMIT_OK && i < count; i++)
-        status = folders_are_labels ? pumit__sources_add_classes(&sources, paths[i])
-                                    : pumit__sources_add(&sources, paths[i]);
+        status = add_path(dataset, &sources, paths[i], kind);
     for (int64_t i = 0; status == PUMIT_OK && i < sources.count; i++)
         status = pumit__dataset_skip(dataset, add_source(dataset, &sources.items[i]));
     pumit__sources_free(&sources);
     return status;
 }
 
-static pumit_status read_options(pumit_dataset *dataset, int32_t *folders_are_labels,
-                                 const pumit_config *options)
+static pumit_status read_options(pumit_dataset *dataset, layout *kind, const pumit_config *options)
 {
     PUMIT__TRY(pumit_config_get_string(&dataset->split, options, "split", NULL));
     const char *split = dataset->split;
@@ -136,7 +213,10 @@ static pumit_status read_options(pumit_dataset *dataset, int32_t *folders_are_la
          rule = rule->next)
         PUMIT__REQUIRE(is_rule(rule),
                        "weights: a rule is not [\"pattern\", factor] with a factor of 0 or more");
-    PUMIT__TRY(pumit_config_get_bool(folders_are_labels, options, "folders_are_labels", 0));
+    PUMIT__TRY(pumit_config_get_bool(&kind->folders_are_labels, options, "folders_are_labels", 0));
+    PUMIT__TRY(pumit_config_get_bool(&kind->label_maps, options, "label_maps", 0));
+    PUMIT__REQUIRE(!kind->folders_are_labels || !kind->label_maps,
+                   "folders_are_labels and label_maps: a path is laid out in one way");
     PUMIT__TRY(
         pumit_config_get_int(&dataset->most_bytes, options, "limits.bytes", INT64_C(4) << 30));
     PUMIT__REQUIRE(dataset->most_bytes > 0, "limits.bytes: %lld is not positive",
@@ -155,10 +235,20 @@ static pumit_status fail_empty(const pumit_dataset *dataset, int32_t count, cons
                        dataset->split ? dataset->split : "");
 }
 
+static int64_t largest_label(const pumit__dataset_item *item)
+{
+    const pumit_label_map *const map = item->label_map;
+    if (!map) return item->label;
+    uint8_t most = 0;
+    for (int64_t i = 0; i < map->shape[0] * map->shape[1] * map->shape[2]; i++)
+        if (map->labels[i] > most) most = map->labels[i];
+    return most;
+}
+
 static void count_classes(pumit_dataset *dataset)
 {
     for (int64_t i = 0; i < dataset->count; i++) {
-        const int64_t label = dataset->items[i].label;
+        const int64_t label = largest_label(&dataset->items[i]);
         if (label < 0) {
             dataset->classes = 0;
             return;
@@ -176,10 +266,10 @@ pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context, int
     pumit_dataset *dataset = pumit__calloc(1, sizeof *dataset);
     if (!dataset) return pumit__fail_memory(sizeof *dataset, "a dataset");
     dataset->ctx = context;
-    int32_t folders_are_labels = 0;
+    layout kind = {0};
     pumit_status status;
-    PUMIT__GO(read_options(dataset, &folders_are_labels, options));
-    PUMIT__GO(add_paths(dataset, count, paths, folders_are_labels != 0));
+    PUMIT__GO(read_options(dataset, &kind, options));
+    PUMIT__GO(add_paths(dataset, count, paths, &kind));
     if (dataset->count == 0) PUMIT__GO(fail_empty(dataset, count, paths[0]));
     count_classes(dataset);
     dataset->ctx = NULL;
@@ -197,8 +287,11 @@ void pumit_dataset_release(pumit_dataset *dataset)
     if (!dataset) return;
     for (int64_t i = 0; i < dataset->count; i++) {
         pumit_volume_release(dataset->items[i].volume);
+        pumit_label_map_release(dataset->items[i].label_map);
         free(dataset->items[i].name);
     }
+    for (int64_t i = 0; i < dataset->class_name_count; i++) free(dataset->class_names[i]);
+    free(dataset->class_names);
     free(dataset->items);
     free(dataset);
 }
@@ -247,4 +340,14 @@ const char *pumit_dataset_name(const pumit_dataset *dataset, int64_t i)
 int64_t pumit_dataset_label(const pumit_dataset *dataset, int64_t i)
 {
     return item(dataset, i) ? item(dataset, i)->label : -1;
+}
+
+const pumit_label_map *pumit_dataset_label_map(const pumit_dataset *dataset, int64_t i)
+{
+    return item(dataset, i) ? item(dataset, i)->label_map : NULL;
+}
+
+const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label)
+{
+    return label >= 0 && label < dataset->class_name_count ? dataset->class_names[label] : NULL;
 }

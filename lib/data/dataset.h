@@ -4,21 +4,24 @@
 #define PUMIT_LIB_DATA_DATASET_H
 
 #include "lib/base/config.h"
-#include "lib/data/volume.h"
+#include "lib/data/label_map.h"
 
 #include <pumit/dataset.h>
 
 typedef struct {
     pumit_volume *volume;
     char *name;
-    int64_t label; /* -1: none */
-    double weight; /* how often the sampler draws it beside others; 1 unless told */
+    int64_t label;              /* -1: none */
+    pumit_label_map *label_map; /* NULL: none */
+    double weight;              /* how often the sampler draws it beside others; 1 unless told */
 } pumit__dataset_item;
 
 struct pumit_dataset {
     pumit_context *ctx; /* while opening only */
     pumit__dataset_item *items;
     int64_t count, capacity, skipped, classes;
+    char **class_names; /* entries may be NULL */
+    int64_t class_name_count, class_name_capacity;
     int64_t bytes, most_bytes; /* of voxels */
     const char *split;         /* while opening only: "train", "val", "test", or NULL for all */
     const cJSON *weights;      /* while opening only: rules [pattern, factor], or NULL */
@@ -26,9 +29,8 @@ struct pumit_dataset {
     char reason[256];          /* why the last file was skipped */
 };
 
-/* Takes `volume`, on failure too; copies `name`. The rules for weights count on top of `weight`. */
-pumit_status pumit__dataset_push(pumit_dataset *dataset, pumit_volume *volume, const char *name,
-                                 int64_t label, double weight);
+/* Takes item's `volume` and `label_map`, on failure too; copies its name. The rules for weights count on top of its weight. */
+pumit_status pumit__dataset_push(pumit_dataset *dataset, const pumit__dataset_item *item);
 
 /* A number of the images' names, weights and order: another one, another set of images. */
 uint64_t pumit__dataset_digest(const pumit_dataset *dataset);

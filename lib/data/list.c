@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text lists as sources: .txt with a path a line, .csv with columns "path", "label", "split", "modality", "weight". */
+/* Text lists as sources: .txt with a path a line, .csv with columns "path", "label", "split", "modality", "weight",
+ * "label_map". */
 #include "lib/data/source.h"
 
 #include "lib/data/csv.h"
@@ -13,8 +14,9 @@
 
 #define MOST_BYTES (INT64_C(1) << 28)
 
-typedef enum { PATH, LABEL, SPLIT, MODALITY, WEIGHT, COLUMNS } column;
-static const char *const NAMES[COLUMNS] = {"path", "label", "split", "modality", "weight"};
+typedef enum { PATH, LABEL, SPLIT, MODALITY, WEIGHT, LABEL_MAP, COLUMNS } column;
+static const char *const NAMES[COLUMNS] = {"path",     "label",  "split",
+                                           "modality", "weight", "label_map"};
 
 typedef struct {
     pumit__sources *sources;
@@ -40,12 +42,20 @@ static pumit_status add_existing(pumit__sources *sources, const char *path,
     return pumit__sources_push(sources, path, tags, PUMIT_OK);
 }
 
-static pumit_status add_entry(const reader *r, const char *entry, const pumit__source_tags *tags)
+/* A relative path is beside the list; so is the label map's, which is empty where there is none. */
+static pumit_status add_entry(const reader *r, const char *entry, const char *label_map,
+                              pumit__source_tags tags)
 {
     char *path = resolve(r->path, entry);
-    if (!path) return pumit__fail_memory(0, r->path);
-    const pumit_status status = add_existing(r->sources, path, tags);
+    char *labels = *label_map ? resolve(r->path, label_map) : NULL;
+    pumit_status status = PUMIT_OK;
+    tags.label_map = labels;
+    if (!path || (*label_map && !labels))
+        status = pumit__fail_memory(0, r->path);
+    else
+        status = add_existing(r->sources, path, &tags);
     free(path);
+    free(labels);
     return status;
 }
 
@@ -132,7 +142,7 @@ static pumit_status read_row(const reader *r, char *line)
     PUMIT__TRY(parse_weight(&tags.weight, r, values[WEIGHT]));
     PUMIT__TRY(check_word(r, SPLIT, values[SPLIT]));
     PUMIT__TRY(check_word(r, MODALITY, values[MODALITY]));
-    return add_entry(r, values[PATH], &tags);
+    return add_entry(r, values[PATH], values[LABEL_MAP], tags);
 }
 
 static pumit_status read_line(reader *r, char *line, bool csv)
@@ -141,8 +151,7 @@ static pumit_status read_line(reader *r, char *line, bool csv)
     r->line++;
     if (!*text) return PUMIT_OK;
     if (csv) return r->places[PATH] < 0 ? read_columns(r, text) : read_row(r, text);
-    const pumit__source_tags none = PUMIT__NO_TAGS;
-    return *text == '#' ? PUMIT_OK : add_entry(r, text, &none);
+    return *text == '#' ? PUMIT_OK : add_entry(r, text, "", PUMIT__NO_TAGS);
 }
 
 static pumit_status read_lines(pumit__sources *sources, char *content, const char *path)

@@ -301,7 +301,9 @@ static pumit_status add_row(pumit_dataset *dataset, const char *folder,
         pumit_volume_release(volume);
         return pumit__fail_memory(0, folder);
     }
-    const pumit_status status = pumit__dataset_push(dataset, volume, name, label, own * weight);
+    const pumit_status status = pumit__dataset_push(
+        dataset, &(pumit__dataset_item){
+                     .volume = volume, .name = name, .label = label, .weight = own * weight});
     free(name);
     return status;
 }

@@ -13,6 +13,7 @@ static void free_source(pumit__source *s)
 {
     free(s->path);
     free(s->collection);
+    free(s->label_map);
     free(s->reason);
 }
 
@@ -28,11 +29,13 @@ pumit_status pumit__sources_push(pumit__sources *sources, const char *path,
 {
     pumit__source s = {.path = pumit__strdup(path),
                        .collection = pumit__strdup(sources->collection),
+                       .label_map = tags->label_map ? pumit__strdup(tags->label_map) : NULL,
                        .label = tags->label,
                        .weight = tags->weight,
                        .status = status,
                        .reason = status == PUMIT_OK ? NULL : pumit__strdup(pumit_last_error())};
-    if (!s.path || !s.collection || (status != PUMIT_OK && !s.reason) ||
+    if (!s.path || !s.collection || (tags->label_map && !s.label_map) ||
+        (status != PUMIT_OK && !s.reason) ||
         !pumit__grow(&sources->items, &sources->capacity, sources->count + 1,
                      sizeof *sources->items)) {
         free_source(&s);

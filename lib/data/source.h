@@ -3,7 +3,7 @@
 #ifndef PUMIT_LIB_DATA_SOURCE_H
 #define PUMIT_LIB_DATA_SOURCE_H
 
-#include "lib/base/base.h"
+#include "lib/base/config.h"
 
 #define PUMIT__SOURCE_WORD 16 /* bytes of a split's or modality's name */
 
@@ -11,6 +11,7 @@ typedef struct {
     char *path; /* of a file, or of the folder of a prepared set */
     char *
         collection; /* what it belongs to: name of the folder, list or archive that was asked for */
+    char *label_map; /* path of the image's label map, NULL: none */
     char split[PUMIT__SOURCE_WORD], modality[PUMIT__SOURCE_WORD]; /* "": not told */
     int64_t label;                                                /* -1: none */
     double weight;                                                /* 1 unless told */
@@ -32,6 +33,10 @@ typedef struct {
 /* A file, folder, list (.txt, .csv), pattern (* ? [) or prepared set. What cannot be read inside a folder or list becomes a source with a
  * reason; fails for what concerns the whole. */
 pumit_status pumit__sources_add(pumit__sources *sources, const char *path);
+/* Images with label maps: a folder in one of the usual layouts, a dataset.json, or a list. *description: the tree of dataset.json, NULL if
+ * there is none; release with cJSON_Delete(). */
+pumit_status pumit__sources_add_pairs(pumit__sources *sources, cJSON **description,
+                                      const char *path);
 /* A folder of one folder per class. */
 pumit_status pumit__sources_add_classes(pumit__sources *sources, const char *path);
 void pumit__sources_free(pumit__sources *sources);
@@ -42,9 +47,9 @@ void pumit__sources_free(pumit__sources *sources);
 typedef struct {
     int64_t label;
     double weight;
-    const char *split, *modality;
+    const char *split, *modality, *label_map; /* label_map: a path, NULL for none */
 } pumit__source_tags;
-#define PUMIT__NO_TAGS ((pumit__source_tags){-1, 1, "", ""})
+#define PUMIT__NO_TAGS ((pumit__source_tags){-1, 1, "", "", NULL})
 
 /* One more source; `status` and pumit_last_error() tell why it cannot be read, PUMIT_OK: it is still to be tried. */
 pumit_status pumit__sources_push(pumit__sources *sources, const char *path,

@@ -32,6 +32,7 @@ POINTERS = {
     "void *": ctypes.c_void_p,
     "void **": POINTER(ctypes.c_void_p),
     "float *": POINTER(ctypes.c_float),
+    "uint8_t *": POINTER(ctypes.c_uint8),
 }
 
 

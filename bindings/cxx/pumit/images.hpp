@@ -105,6 +105,45 @@ class volume : public detail::handle<pumit_volume, pumit_volume_release>
     }
 };
 
+/** A class number for each voxel of an image. */
+class label_map : public detail::handle<pumit_label_map, pumit_label_map_release>
+{
+  public:
+    explicit label_map(pumit_label_map *taken) : handle(taken) {}
+    /** A copy of class numbers (D, H, W) of the volume's sizes. */
+    label_map(context &owner, const volume &grid, const std::vector<uint8_t> &labels)
+    {
+        const auto shape = grid.shape();
+        if (shape[0] * shape[1] * shape[2] != static_cast<int64_t>(labels.size()))
+            throw std::invalid_argument("labels do not fill the volume");
+        make(pumit_label_map_create, owner.get(), grid.get(), labels.data());
+    }
+    static label_map read(context &owner, const std::string &path, const volume *grid = nullptr)
+    {
+        pumit_label_map *out = nullptr;
+        check(pumit_label_map_read(&out, owner.get(), path.c_str(), grid ? grid->get() : nullptr));
+        return label_map(out);
+    }
+    /** D, H, W. */
+    size3 shape() const
+    {
+        size3 out{};
+        pumit_label_map_shape(get(), out.data());
+        return out;
+    }
+    pumit::spacing spacing() const
+    {
+        pumit::spacing out{};
+        pumit_label_map_spacing(get(), out.data());
+        return out;
+    }
+    /** (D, H, W), borrowed. */
+    const uint8_t *labels() const
+    {
+        return pumit_label_map_labels(get());
+    }
+};
+
 inline int32_t degree_of_anisotropy(const spacing &steps)
 {
     int32_t out = 0;
@@ -154,6 +193,16 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
     int64_t label(int64_t i) const
     {
         return pumit_dataset_label(get(), i);
+    }
+    /** Borrowed; NULL if the image has none. */
+    const pumit_label_map *label_map_at(int64_t i) const
+    {
+        return pumit_dataset_label_map(get(), i);
+    }
+    std::string class_name(int64_t label) const
+    {
+        const char *name = pumit_dataset_class_name(get(), label);
+        return name ? name : "";
     }
 };
 

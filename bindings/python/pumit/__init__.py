@@ -35,6 +35,7 @@ from .models import Classifier, SacConv, Tokenizer, TokenizerTerms, Vit, random_
 from .module import Model, Parameters, model_file_digest, model_file_info
 from .optimizer import Optimizer, cosine_rate
 from .prepare import prepare
+from .label_map import LabelMap
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
 from .train import Scores, Trainer, classification_scores
@@ -69,6 +70,7 @@ __all__ = [
     "Parameters",
     "SacConv",
     "Scores",
+    "LabelMap",
     "Segmenter",
     "ShapeError",
     "StateError",

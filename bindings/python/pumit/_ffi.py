@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_uint8, c_uint64, c_void_p
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
@@ -27,6 +27,7 @@ OUT = POINTER(c_void_p)  # where a call puts a handle, or a string to be freed
 OUT_STRING = POINTER(c_char_p)  # where a call puts a borrowed string
 STRINGS = POINTER(c_char_p)
 I32S, I64S, F64S, F32S = POINTER(c_int32), POINTER(c_int64), POINTER(c_double), POINTER(c_float)
+U8S = POINTER(c_uint8)
 LOG_FN = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
 PREPARE_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
@@ -116,6 +117,13 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_volume_to_tensor": (STATUS, OUT, HANDLE, HANDLE, I64),
     "pumit_volume_to_patches": (STATUS, OUT, F64S, HANDLE, HANDLE, I64, I64S, I64),
     "pumit_write_png_sheet": (STATUS, STRING, HANDLE, I32),
+    # label_map.h
+    "pumit_label_map_create": (STATUS, OUT, HANDLE, HANDLE, U8S),
+    "pumit_label_map_read": (STATUS, OUT, HANDLE, STRING, HANDLE),
+    "pumit_label_map_release": (VOID, HANDLE),
+    "pumit_label_map_shape": (VOID, HANDLE, I64S),
+    "pumit_label_map_spacing": (VOID, HANDLE, F64S),
+    "pumit_label_map_labels": (U8S, HANDLE),
     # dataset.h
     "pumit_dataset_open": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE),
     "pumit_dataset_release": (VOID, HANDLE),
@@ -125,6 +133,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_dataset_volume": (HANDLE, HANDLE, I64),
     "pumit_dataset_name": (STRING, HANDLE, I64),
     "pumit_dataset_label": (I64, HANDLE, I64),
+    "pumit_dataset_label_map": (HANDLE, HANDLE, I64),
+    "pumit_dataset_class_name": (STRING, HANDLE, I64),
     # prepare.h
     "pumit_prepare": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE, PREPARE_FN, DATA),
     # sac.h

@@ -10,13 +10,14 @@ from ._ffi import lib
 from ._handle import Handle, Owned, Path, made, path_bytes
 from .config import Options, as_config
 from .context import Context
+from .label_map import LabelMap
 from .volume import Volume
 
 
 class Dataset(Handle):
     """Images from files, folders, lists (.txt, .csv) and MedMNIST-style .npz, decoded into memory.
 
-    Options: "split" ("train", "val", "test"), "folders_are_labels", "limits.bytes". A dataset is a
+    Options: "split" ("train", "val", "test"), "folders_are_labels", "label_maps", "limits.bytes". A dataset is a
     sequence of volumes. What cannot be read is skipped, counted, and reported to the context's log.
     """
 
@@ -54,6 +55,16 @@ class Dataset(Handle):
         """Label of image i, None if it has none."""
         label = lib.pumit_dataset_label(self, self._index(i))
         return None if label < 0 else label
+
+    def label_map(self, i: int) -> Optional[LabelMap]:
+        """Label map of image i, None if it has none."""
+        pointer = lib.pumit_dataset_label_map(self, self._index(i))
+        return LabelMap._borrow(pointer, self._alive) if pointer else None
+
+    def class_name(self, label: int) -> Optional[str]:
+        """Name of a class as dataset.json tells it, None if it does not."""
+        name = lib.pumit_dataset_class_name(self, label)
+        return name.decode(errors="replace") if name else None
 
     @property
     def skipped(self) -> int:

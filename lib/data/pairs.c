@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Images and their label maps, as segmentation data sets are laid out:
+ *   FOLDER/dataset.json with "training": [{"image": ..., "label": ...}] (Medical Segmentation Decathlon);
+ *   FOLDER/imagesTr and FOLDER/labelsTr, or images and labels, with files of the same name, an image's with "_0000" if it likes (nnU-Net);
+ *   a list with the columns "path" and "label_map".
+ */
+#include "lib/data/source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_BYTES (INT64_C(1) << 26) /* of a dataset.json */
+
+static pumit_status push(pumit__sources *sources, const char *image, const char *label_map)
+{
+    pumit__source_tags tags = PUMIT__NO_TAGS;
+    tags.label_map = label_map;
+    return pumit__sources_push(sources, image, &tags, PUMIT_OK);
+}
+
+/* ---------------------------------------------------------------------------------------- dataset.json */
+
+static char *beside(const char *json, const char *entry)
+{
+    const char *const slash = strrchr(json, '/');
+    if (entry[0] == '/' || !slash) return pumit__strdup(entry);
+    return pumit__format("%.*s/%s", (int)(slash - json), json, entry);
+}
+
+static pumit_status add_listed(pumit__sources *sources, const char *json, const cJSON *entry)
+{
+    const cJSON *const image = cJSON_GetObjectItemCaseSensitive(entry, "image");
+    const cJSON *const label = cJSON_GetObjectItemCaseSensitive(entry, "label");
+    if (!cJSON_IsString(image) || !cJSON_IsString(label))
+        return pumit__fail(PUMIT_ERROR_FORMAT,
+                           "%s: an entry of \"training\" is not {\"image\": FILE, \"label\": FILE}",
+                           json);
+    char *image_path = beside(json, image->valuestring);
+    char *label_path = beside(json, label->valuestring);
+    const pumit_status status = image_path && label_path ? push(sources, image_path, label_path)
+                                                         : pumit__fail_memory(1, json);
+    free(image_path);
+    free(label_path);
+    return status;
+}
+
+static pumit_status read_description(cJSON **out, const char *path)
+{
+    char *text;
+    int64_t bytes;
+    PUMIT__TRY(pumit__read_file(&text, &bytes, path, MOST_BYTES));
+    const pumit_status status = pumit__json_parse(out, text, bytes, path);
+    free(text);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------- folders */
+
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* What of a name tells the image's format; NULL: nothing. */
+static const char *ending_of(const char *name)
+{
+    static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png", ".tiff", ".tif", ".npy"};
+    for (int64_t i = 0; i < PUMIT__COUNT(ENDINGS); i++)
+        if (pumit__ends_with(name, ENDINGS[i])) return name + strlen(name) - strlen(ENDINGS[i]);
+    return NULL;
+}
+
+/* The image of a label map "case.nii.gz": "case.nii.gz" or "case_0000.nii.gz". NULL: neither is there; `several`: of several channels. */
+static char *image_of(const char *folder, const char *label_name, bool *several)
+{
+    const char *const ending = ending_of(label_name);
+    const int stem = (int)(ending - label_name);
+    char *second = pumit__format("%s/%.*s_0001%s", folder, stem, label_name, ending);
+    char *path = pumit__format("%s/%s", folder, label_name);
+    *several = second && access(second, F_OK) == 0;
+    free(second);
+    if (!path || access(path, F_OK) == 0) return path;
+    free(path);
+    path = pumit__format("%s/%.*s_0000%s", folder, stem, label_name, ending);
+    if (!path || access(path, F_OK) == 0) return path;
+    free(path);
+    return NULL;
+}
+
+static pumit_status add_pair(pumit__sources *sources, const char *images, const char *labels,
+                             const char *name)
+{
+    bool several = false;
+    char *label_map = pumit__format("%s/%s", labels, name);
+    char *image = image_of(images, name, &several);
+    pumit_status status;
+    pumit__source_tags tags = PUMIT__NO_TAGS;
+    if (!label_map)
+        status = pumit__fail_memory(1, name);
+    else if (!image)
+        status = pumit__sources_push(
+            sources, label_map, &tags,
+            pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: its image is not in %s", label_map, images));
+    else if (several)
+        status = pumit__sources_push(
+            sources, image, &tags,
+            pumit__fail(PUMIT_ERROR_UNSUPPORTED,
+                        "%s: has further channels in files of their own (_0001): networks here "
+                        "take one image a case",
+                        image));
+    else
+        status = push(sources, image, label_map);
+    free(label_map);
+    free(image);
+    return status;
+}
+
+static int keep_images(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && ending_of(entry->d_name) != NULL;
+}
+
+static pumit_status add_pairs(pumit__sources *sources, const char *images, const char *labels)
+{
+    struct dirent **names;
+    const int count = scandir(labels, &names, keep_images, alphasort);
+    if (count < 0)
+        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", labels, strerror(errno));
+    pumit_status status = PUMIT_OK;
+    for (int i = 0; i < count; i++) {
+        if (status == PUMIT_OK) status = add_pair(sources, images, labels, names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+    return status;
+}
+
+static pumit_status add_folder(pumit__sources *sources, const char *folder)
+{
+    static const char *const PAIRS[][2] = {{"imagesTr", "labelsTr"}, {"images", "labels"}};
+    for (int64_t i = 0; i < PUMIT__COUNT(PAIRS); i++) {
+        char *images = pumit__format("%s/%s", folder, PAIRS[i][0]);
+        char *labels = pumit__format("%s/%s", folder, PAIRS[i][1]);
+        const bool there = images && labels && is_folder(images) && is_folder(labels);
+        pumit_status status = images && labels ? PUMIT_OK : pumit__fail_memory(1, folder);
+        if (there) status = add_pairs(sources, images, labels);
+        free(images);
+        free(labels);
+        if (there || status != PUMIT_OK) return status;
+    }
+    return pumit__fail(PUMIT_ERROR_NOT_FOUND,
+                       "%s: has neither dataset.json nor imagesTr and labelsTr, or images and "
+                       "labels: label maps cannot be told from images",
+                       folder);
+}
+
+/* `json` may be missing; `folder` NULL: the description must have a list. */
+static pumit_status add_described(pumit__sources *sources, cJSON **description, const char *json,
+                                  const char *folder)
+{
+    if (access(json, F_OK) == 0) PUMIT__TRY(read_description(description, json));
+    const cJSON *const training = cJSON_GetObjectItemCaseSensitive(*description, "training");
+    if (!cJSON_IsArray(training)) return add_folder(sources, folder);
+    for (const cJSON *entry = training->child; entry; entry = entry->next)
+        PUMIT__TRY(add_listed(sources, json, entry));
+    return PUMIT_OK;
+}
+
+static pumit_status add_json_or_folder(pumit__sources *sources, cJSON **description,
+                                       const char *path, bool folder)
+{
+    const char *const slash = strrchr(path, '/');
+    char *json = folder ? pumit__format("%s/dataset.json", path) : pumit__strdup(path);
+    char *root = folder  ? pumit__strdup(path)
+                 : slash ? pumit__format("%.*s", (int)(slash - path), path)
+                         : pumit__strdup(".");
+    sources->collection = root;
+    const pumit_status status = json && root ? add_described(sources, description, json, root)
+                                             : pumit__fail_memory(1, path);
+    sources->collection = NULL;
+    free(json);
+    free(root);
+    return status;
+}
+
+pumit_status pumit__sources_add_pairs(pumit__sources *sources, cJSON **description,
+                                      const char *path)
+{
+    *description = NULL;
+    PUMIT__REQUIRE(path, "a path is NULL");
+    if (pumit__ends_with(path, ".csv")) return pumit__sources_add(sources, path);
+    const bool folder = is_folder(path);
+    if (!folder && access(path, F_OK) != 0)
+        return pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: cannot read: %s", path, strerror(errno));
+    if (folder || pumit__ends_with(path, ".json"))
+        return add_json_or_folder(sources, description, path, folder);
+    return pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                       "%s: images with label maps come as a folder, a dataset.json, or a .csv "
+                       "with columns path and label_map",
+                       path);
+}
