@@ -6,9 +6,9 @@
 static void compare_maps(golden *g, const pumit__segmenter_maps *maps)
 {
     for (int32_t i = 0; i < PUMIT__PYRAMID_MAPS; i++)
-        golden_compare(g, maps->pyramid[i], golden_tensor(g, "out.pyramid.%d", i), GOLDEN_FORWARD,
+        golden_compare(g, maps->pyramid[i].x, golden_tensor(g, "out.pyramid.%d", i), GOLDEN_FORWARD,
                        "out.pyramid.%d", i);
-    for (int32_t i = 0; i < PUMIT__FEATURES; i++)
+    for (int32_t i = 0; i < maps->count; i++)
         golden_compare(g, maps->features[i], golden_tensor(g, "out.feature.%d", i), GOLDEN_FORWARD,
                        "out.feature.%d", i);
 }
@@ -30,7 +30,7 @@ typedef struct {
 static pumit_status loss_of(pumit_tensor **loss, void *user)
 {
     const sample *s = user;
-    return pumit_segmenter_loss(loss, s->segmenter, s->x, s->labels);
+    return pumit_segmenter_loss(loss, s->segmenter, s->x, NULL, s->labels);
 }
 
 static pumit_status check(golden *g, pumit_segmenter *segmenter)
@@ -38,11 +38,13 @@ static pumit_status check(golden *g, pumit_segmenter *segmenter)
     sample s = {segmenter, golden_tensor(g, "in.x"), labels_of(g)};
     pumit_tensor *logits, *loss;
     pumit__segmenter_maps maps;
+    int32_t da;
     if (!s.x || !s.labels)
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: no in.x or in.label", g->path);
-    PUMIT__TRY(pumit__segmenter_maps_of(&maps, segmenter, s.x));
+    PUMIT__TRY(pumit__segmenter_da(&da, segmenter, NULL));
+    PUMIT__TRY(pumit__segmenter_maps_of(&maps, segmenter, s.x, da));
     compare_maps(g, &maps);
-    PUMIT__TRY(pumit_segmenter_forward(&logits, segmenter, s.x));
+    PUMIT__TRY(pumit_segmenter_forward(&logits, segmenter, s.x, NULL));
     golden_compare(g, logits, golden_tensor(g, "out.logits"), GOLDEN_FORWARD, "out.logits");
     pumit_tensor_release(logits);
     PUMIT__TRY(loss_of(&loss, &s));

@@ -139,7 +139,7 @@ static double loss_value(pumit_segmenter *segmenter, pumit_tensor *image, pumit_
 {
     double value;
     pumit_tensor *loss;
-    CHECK_OK(pumit_segmenter_loss(&loss, segmenter, image, labels));
+    CHECK_OK(pumit_segmenter_loss(&loss, segmenter, image, NULL, labels));
     CHECK_OK(pumit_tensor_item(&value, loss));
     pumit_tensor_release(loss);
     return value;
@@ -153,7 +153,8 @@ START_TEST(logits_cover_the_image)
 {
     static const int64_t factors[][4] = {{1, 1, 1, 1}, {2, 1, 2, 1}, {1, 3, 1, 2}};
     pumit_segmenter *segmenter = make_of_depth(depths[_i]);
-    const int64_t *step = pumit_segmenter_stride(segmenter);
+    int64_t step[3];
+    CHECK_OK(pumit_segmenter_stride(step, segmenter, NULL));
     ck_assert_int_eq(step[0], 2 * depths[_i]);
     ck_assert_int_eq(step[1], 32);
     ck_assert_int_eq(step[2], 32);
@@ -161,7 +162,7 @@ START_TEST(logits_cover_the_image)
         const int64_t *f = factors[i];
         const int64_t size[5] = {f[0], f[1] * step[0], f[2] * step[1], f[3] * step[2], 2};
         pumit_tensor *image = make_image(size[0], size[1], size[2], size[3], 1), *logits;
-        CHECK_OK(pumit_segmenter_forward(&logits, segmenter, image));
+        CHECK_OK(pumit_segmenter_forward(&logits, segmenter, image, NULL));
         ck_assert_int_eq(pumit_tensor_ndim(logits), 5);
         ck_assert_mem_eq(pumit_tensor_shape(logits), size, sizeof size);
         float *values = read_all(logits);
@@ -199,7 +200,7 @@ START_TEST(kernels_follow_the_patch)
         {"decoder.inner.layers.2.upsample.weight", "22222"},
         {"decoder.inner.layers.2.conv.conv1.conv.weight", "33333"},
         {"decoder.encode_layers.0.blocks.0.conv1.conv.weight", "31111"},
-        {"decoder.encode_layers.1.blocks.0.conv1.conv.weight", "33111"},
+        {"decoder.encode_layers.1.blocks.0.conv1.conv.weight", "31111"},
         {"decoder.decode_layers.0.upsample.weight", "21111"},
         {"decoder.decode_layers.0.conv.conv1.conv.weight", "31111"},
         {"decoder.decode_layers.1.upsample.weight", "22111"},
@@ -218,8 +219,8 @@ START_TEST(images_of_a_batch_do_not_mix)
 {
     pumit_segmenter *segmenter = make_with(NULL, NULL);
     pumit_tensor *two = make_image(2, 8, 32, 64, 1), *one = make_image(1, 8, 32, 64, 1), *a, *b;
-    CHECK_OK(pumit_segmenter_forward(&a, segmenter, two));
-    CHECK_OK(pumit_segmenter_forward(&b, segmenter, one));
+    CHECK_OK(pumit_segmenter_forward(&a, segmenter, two, NULL));
+    CHECK_OK(pumit_segmenter_forward(&b, segmenter, one, NULL));
     expect_same(a, b, pumit_tensor_count(b), 1e-4);
     pumit_tensor_release(two);
     pumit_tensor_release(one);
@@ -306,7 +307,7 @@ static void paint_box(pumit_tensor *image, pumit_tensor *labels)
 static double right_voxels(pumit_segmenter *segmenter, pumit_tensor *image, pumit_tensor *labels)
 {
     pumit_tensor *logits;
-    CHECK_OK(pumit_segmenter_forward(&logits, segmenter, image));
+    CHECK_OK(pumit_segmenter_forward(&logits, segmenter, image, NULL));
     float *values = read_all(logits), *classes = read_all(labels);
     const int64_t count = pumit_tensor_count(labels);
     int64_t right = 0;
@@ -328,7 +329,7 @@ START_TEST(a_box_is_learnt)
     paint_box(image, labels);
     CHECK_OK(pumit_optimizer_create(&optimizer, pumit_segmenter_module(segmenter), NULL));
     for (int step = 0; step < 25; step++) {
-        CHECK_OK(pumit_segmenter_loss(&loss, segmenter, image, labels));
+        CHECK_OK(pumit_segmenter_loss(&loss, segmenter, image, NULL, labels));
         CHECK_OK(pumit_tensor_item(&last, loss));
         if (step == 0) first = last;
         CHECK_OK(pumit_tensor_backward(loss));
@@ -358,7 +359,7 @@ START_TEST(images_that_do_not_fit)
     for (int64_t i = 0; i < PUMIT__COUNT(sizes); i++) {
         const int64_t *s = sizes[i];
         pumit_tensor *image = make_image(s[0], s[1], s[2], s[3], s[4]), *out;
-        CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_forward(&out, segmenter, image));
+        CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_forward(&out, segmenter, image, NULL));
         ck_assert_ptr_nonnull(strstr(pumit_last_error(), "multiples of 8, 32, 32"));
         pumit_tensor_release(image);
     }
@@ -373,16 +374,16 @@ START_TEST(labels_that_do_not_fit)
     pumit_tensor *large = make_labels(PUMIT_U8, 1, 8, 32, 64),
                  *real = make_labels(PUMIT_F32, 1, 8, 32, 32),
                  *wrong = make_labels(PUMIT_I16, 1, 8, 32, 32);
-    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, large));
-    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, real));
-    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, image));
+    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, NULL, large));
+    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, NULL, real));
+    CHECK_FAILS(PUMIT_ERROR_SHAPE, pumit_segmenter_loss(&out, segmenter, image, NULL, image));
     static const int16_t bad[] = {2, -1};
     for (int64_t i = 0; i < PUMIT__COUNT(bad); i++) {
         void *data;
         CHECK_OK(pumit_tensor_data(&data, wrong));
         ((int16_t *)data)[777] = bad[i];
         CHECK_FAILS(PUMIT_ERROR_INVALID_ARGUMENT,
-                    pumit_segmenter_loss(&out, segmenter, image, wrong));
+                    pumit_segmenter_loss(&out, segmenter, image, NULL, wrong));
         ck_assert_ptr_nonnull(strstr(pumit_last_error(), "label"));
     }
     pumit_tensor_release(large);
@@ -397,7 +398,10 @@ START_TEST(configurations_that_make_no_sense)
 {
     static const char *const bad[][3] = {
         {"classes", "1", "classes"},
-        {"patch", "[4, 8, 8]", "16 in the plane"},
+        {"patch", "[2, 2, 2]", "at least 4 in the plane"},
+        {"patch", "[16, 8, 8]", "not deeper"},
+        {"adaptive", "true", "a cube"},
+        {"full_res_channels", "[4, 6]", "3 numbers"},
         {"patch", "[3, 16, 16]", "powers of two"},
         {"patch", "[4, 16, 8]", "the last two the same"},
         {"patch", "[32, 16, 16]", "powers of two"},
@@ -430,8 +434,8 @@ START_TEST(files_bring_everything_back)
     CHECK_OK(pumit_segmenter_load(&again, ctx, path));
     ck_assert_str_eq(pumit_module_kind(pumit_segmenter_module(again)), "segmenter");
     ck_assert_int_eq(pumit_segmenter_classes(again), 2);
-    CHECK_OK(pumit_segmenter_forward(&a, segmenter, image));
-    CHECK_OK(pumit_segmenter_forward(&b, again, image));
+    CHECK_OK(pumit_segmenter_forward(&a, segmenter, image, NULL));
+    CHECK_OK(pumit_segmenter_forward(&b, again, image, NULL));
     expect_same(a, b, pumit_tensor_count(a), 0);
     pumit_tensor_release(image);
     pumit_segmenter_release(segmenter);

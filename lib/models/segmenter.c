@@ -4,7 +4,6 @@
 
 #include "lib/models/segmentation_loss.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct pumit_segmenter {
@@ -12,11 +11,14 @@ struct pumit_segmenter {
     pumit_vit *vit; /* owned reference */
     int64_t classes;
     int64_t out_indexes[PUMIT__PYRAMID_MAPS];
-    int64_t stride[3]; /* of the coarsest map, in voxels */
-    int32_t da;
+    bool adaptive;  /* serves images of any DA */
+    bool normalize; /* images come in [0, 1] */
+    int32_t da;     /* of its images; 0 where adaptive */
+    int32_t down;   /* in-plane halvings up to the tokens */
     pumit__decoder_channels channels;
     pumit__adapter adapter;
     pumit__decoder decoder;
+    int32_t head_count;
     pumit__layer heads[PUMIT__SEGMENTATION_HEADS];
 };
 
@@ -24,7 +26,10 @@ struct pumit_segmenter {
 
 static void destroy(pumit_module *module)
 {
-    pumit_vit_release(((pumit_segmenter *)module)->vit);
+    pumit_segmenter *s = (pumit_segmenter *)module;
+    pumit__adapter_destroy(&s->adapter);
+    pumit__decoder_destroy(&s->decoder);
+    pumit_vit_release(s->vit);
 }
 
 /* Exactly `count` numbers in least..most; `fallback` where the key is absent. */
@@ -48,15 +53,16 @@ static pumit_status read_channels(pumit_segmenter *s)
     static const int64_t inner[] = {128, 256, 512, 512}, full[] = {32, 64, 128};
     const pumit_config *config = s->module.config;
     pumit__decoder_channels *c = &s->channels;
-    int64_t all[PUMIT__FULL_STAGES + 1];
+    int64_t all[PUMIT__MOST_STAGES + 1];
+    c->stages = s->down - 2;
     PUMIT__TRY(read_numbers(c->inner, config, "channels", PUMIT__PYRAMID_MAPS, inner, 1, 1 << 16));
-    PUMIT__TRY(
-        read_numbers(all, config, "full_res_channels", PUMIT__FULL_STAGES + 1, full, 1, 1 << 16));
+    PUMIT__TRY(read_numbers(all, config, "full_res_channels", c->stages + 1,
+                            full + PUMIT__MOST_STAGES - c->stages, 1, 1 << 16));
     memcpy(c->full, all, sizeof c->full);
-    PUMIT__REQUIRE(all[PUMIT__FULL_STAGES] == c->inner[0],
+    PUMIT__REQUIRE(all[c->stages] == c->inner[0],
                    "segmenter: the last of 'full_res_channels' is %lld, the first of 'channels' "
                    "%lld: they must be the same",
-                   (long long)all[PUMIT__FULL_STAGES], (long long)c->inner[0]);
+                   (long long)all[c->stages], (long long)c->inner[0]);
     c->image = pumit_vit_channels(s->vit);
     c->lateral = pumit_vit_dim(s->vit);
     return PUMIT_OK;
@@ -65,26 +71,43 @@ static pumit_status read_channels(pumit_segmenter *s)
 static pumit_status read_patch(pumit_segmenter *s)
 {
     const int64_t *patch = pumit_vit_patch(s->vit);
-    PUMIT__REQUIRE(patch[1] == 16,
-                   "segmenter: a patch of %lldx%lldx%lld: it must be 16 in the plane",
+    int32_t adaptive;
+    PUMIT__TRY(pumit_config_get_bool(&adaptive, s->module.config, "adaptive", 0));
+    s->adaptive = adaptive;
+    PUMIT__REQUIRE(patch[1] >= 4 && patch[0] <= patch[1],
+                   "segmenter: a patch of %lldx%lldx%lld: it must be at least 4 in the plane, and "
+                   "not deeper than that",
                    (long long)patch[0], (long long)patch[1], (long long)patch[2]);
-    for (int64_t depth = patch[0]; depth < 16; depth *= 2) s->da++;
-    /* The coarsest map is one step below the tokens; DA is 4 at most, so depth joins that step. */
-    for (int32_t i = 0; i < 3; i++) s->stride[i] = 2 * patch[i];
+    PUMIT__REQUIRE(!s->adaptive || patch[0] == patch[1],
+                   "segmenter: a patch of %lldx%lldx%lld is of one spacing: with 'adaptive' it "
+                   "must be a cube",
+                   (long long)patch[0], (long long)patch[1], (long long)patch[2]);
+    for (int64_t depth = patch[0]; depth < patch[1]; depth *= 2) s->da++;
+    for (int64_t side = 1; side < patch[1]; side *= 2) s->down++;
     return PUMIT_OK;
+}
+
+/* A third, half, two thirds and the whole of the transformer's depth. */
+static pumit_status read_out_indexes(pumit_segmenter *s)
+{
+    int64_t depth;
+    PUMIT__TRY(pumit_config_get_int(&depth, s->module.config, "depth", 12));
+    int64_t usual[PUMIT__PYRAMID_MAPS] = {depth / 3, depth / 2, depth * 2 / 3, depth};
+    for (int32_t i = 0; i < PUMIT__PYRAMID_MAPS; i++) usual[i] -= usual[i] > 0;
+    return read_numbers(s->out_indexes, s->module.config, "out_indexes", PUMIT__PYRAMID_MAPS, usual,
+                        0, depth - 1);
 }
 
 static pumit_status read_config(pumit_segmenter *s)
 {
-    static const int64_t indexes[] = {3, 5, 7, 11};
     const pumit_config *config = s->module.config;
-    int64_t depth;
+    int32_t normalize;
     PUMIT__TRY(pumit_config_get_int(&s->classes, config, "classes", 0));
     PUMIT__REQUIRE(s->classes >= 2 && s->classes <= 1 << 16,
                    "segmenter: classes is %lld, it must be in 2..2^16", (long long)s->classes);
-    PUMIT__TRY(pumit_config_get_int(&depth, config, "depth", 12));
-    PUMIT__TRY(read_numbers(s->out_indexes, config, "out_indexes", PUMIT__PYRAMID_MAPS, indexes, 0,
-                            depth - 1));
+    PUMIT__TRY(pumit_config_get_bool(&normalize, config, "normalize", 0));
+    s->normalize = normalize;
+    PUMIT__TRY(read_out_indexes(s));
     PUMIT__TRY(read_patch(s));
     return read_channels(s);
 }
@@ -92,17 +115,21 @@ static pumit_status read_config(pumit_segmenter *s)
 static void add_parameters(pumit_segmenter *s)
 {
     pumit_module *module = &s->module;
+    const int32_t features = s->channels.stages + PUMIT__INNER_STAGES;
     pumit__module_share(module, pumit_vit_module(s->vit), "backbone.");
-    pumit__adapter_build(&s->adapter, module, pumit_vit_dim(s->vit), s->da);
+    pumit__adapter_build(&s->adapter, module, pumit_vit_dim(s->vit), s->down, s->da);
     pumit__decoder_build(&s->decoder, module, &s->channels, s->da);
-    for (int32_t i = 0; i < PUMIT__SEGMENTATION_HEADS; i++) {
-        const pumit__conv_shape shape = {.in = pumit__decoder_feature_channels(&s->channels, i),
-                                         .out = s->classes,
-                                         .kernel = {1, 1, 1},
-                                         .bias = true};
+    s->head_count = features < PUMIT__SEGMENTATION_HEADS ? features : PUMIT__SEGMENTATION_HEADS;
+    for (int32_t i = 0; i < s->head_count; i++) {
+        const pumit__sac_shape shape = {.in = pumit__decoder_feature_channels(&s->channels, i),
+                                        .out = s->classes,
+                                        .kernel = 1,
+                                        .stride = 1,
+                                        .bias = true};
         char name[32];
         snprintf(name, sizeof name, "seg_heads.%d", i);
-        s->heads[i] = pumit__conv_layer(module, &shape, name);
+        const pumit__sac head = pumit__sac_create(module, &shape, name);
+        s->heads[i] = (pumit__layer){head.weight, head.bias};
     }
 }
 
@@ -176,16 +203,43 @@ int64_t pumit_segmenter_classes(const pumit_segmenter *segmenter)
     return segmenter->classes;
 }
 
-const int64_t *pumit_segmenter_stride(const pumit_segmenter *segmenter)
+int32_t pumit_segmenter_adaptive(const pumit_segmenter *segmenter)
 {
-    return segmenter->stride;
+    return segmenter->adaptive;
 }
 
-/* ------------------------------------------------------------------------------------------ forward */
+/* ------------------------------------------------------------------------------------------- images */
 
-static pumit_status check_image(const pumit_segmenter *s, const pumit_tensor *image)
+pumit_status pumit__segmenter_da(int32_t *da, const pumit_segmenter *s, const double spacing[3])
 {
-    const int64_t *shape = image->shape, *step = s->stride;
+    *da = s->da;
+    if (!s->adaptive) return PUMIT_OK;
+    PUMIT__REQUIRE(spacing, "segmenter: an adaptive one needs the spacing of its images");
+    return pumit_degree_of_anisotropy(da, spacing);
+}
+
+void pumit__segmenter_stride(int64_t stride[3], const pumit_segmenter *s, int32_t da)
+{
+    const int64_t plane = INT64_C(2) << s->down; /* of the coarsest map */
+    const int64_t depth = plane >> da;
+    memcpy(stride, (const int64_t[3]){depth > 1 ? depth : 1, plane, plane}, 3 * sizeof *stride);
+}
+
+pumit_status pumit_segmenter_stride(int64_t stride[3], const pumit_segmenter *segmenter,
+                                    const double spacing[3])
+{
+    int32_t da;
+    PUMIT__REQUIRE(stride && segmenter, "pumit_segmenter_stride: an argument is NULL");
+    PUMIT__TRY(pumit__segmenter_da(&da, segmenter, spacing));
+    pumit__segmenter_stride(stride, segmenter, da);
+    return PUMIT_OK;
+}
+
+static pumit_status check_image(const pumit_segmenter *s, const pumit_tensor *image, int32_t da)
+{
+    const int64_t *shape = image->shape;
+    int64_t step[3];
+    pumit__segmenter_stride(step, s, da);
     bool fits = image->ndim == 5 && shape[0] >= 1 && shape[4] == s->channels.image;
     for (int32_t i = 0; i < 3 && fits; i++)
         fits = shape[1 + i] >= step[i] && shape[1 + i] % step[i] == 0;
@@ -197,44 +251,58 @@ static pumit_status check_image(const pumit_segmenter *s, const pumit_tensor *im
                        (long long)step[0], (long long)step[1], (long long)step[2]);
 }
 
+/* ------------------------------------------------------------------------------------------ forward */
+
 pumit_status pumit__segmenter_maps_of(pumit__segmenter_maps *out, pumit_segmenter *s,
-                                      pumit_tensor *image)
+                                      pumit_tensor *image, int32_t da)
 {
     int64_t grid[3];
     pumit_tensor *states[PUMIT__PYRAMID_MAPS];
-    PUMIT__TRY(check_image(s, image));
-    pumit_tensor *x = pumit__as_real(s->module.ctx, image);
+    /* The patch of a segmenter for one DA is as shallow as that already: the transformer sees nothing to adapt to. */
+    const int32_t vit_da = s->adaptive ? da : 0;
+    PUMIT__TRY(check_image(s, image, da));
+    pumit_tensor *x = s->normalize ? pumit__vit_normalize(s->vit, image, vit_da)
+                                   : pumit__as_real(s->module.ctx, image);
     if (!x) return pumit__last_status();
-    /* The patch is one of images of this DA already: what the transformer adapts to is none. */
-    PUMIT__TRY(pumit__vit_states(states, grid, s->vit, x, 0, s->out_indexes, PUMIT__PYRAMID_MAPS));
-    PUMIT__TRY(pumit__adapter_forward(out->pyramid, &s->adapter, states, grid));
+    PUMIT__TRY(
+        pumit__vit_states(states, grid, s->vit, x, vit_da, s->out_indexes, PUMIT__PYRAMID_MAPS));
+    PUMIT__TRY(pumit__adapter_forward(out->pyramid, &s->adapter, states, grid, da));
+    out->count = s->channels.stages + PUMIT__INNER_STAGES;
     return pumit__decoder_forward(out->features, &s->decoder, out->pyramid, x);
 }
 
-pumit_tensor *pumit__segmenter_head(const pumit_segmenter *s, int32_t i, pumit_tensor *feature)
+/* Head i, 0 being full resolution. */
+static pumit_tensor *head(const pumit_segmenter *s, int32_t i, pumit_tensor *feature)
 {
     const int64_t stride[3] = {1, 1, 1}, padding[3] = {0, 0, 0};
     return pumit__conv(feature, s->heads[i].weight, s->heads[i].bias, stride, padding);
 }
 
-pumit_status pumit_segmenter_forward(pumit_tensor **out, pumit_segmenter *segmenter,
-                                     pumit_tensor *image)
+pumit_tensor *pumit__segmenter_logits(pumit_segmenter *s, pumit_tensor *image, int32_t da)
 {
-    PUMIT__REQUIRE(out && segmenter && image, "pumit_segmenter_forward: an argument is NULL");
-    pumit_context *ctx = segmenter->module.ctx;
-    const int64_t mark = pumit__scope_begin(ctx);
     pumit__segmenter_maps maps;
-    pumit_tensor *logits = NULL;
-    if (pumit__segmenter_maps_of(&maps, segmenter, image) == PUMIT_OK)
-        logits = pumit__segmenter_head(segmenter, 0, maps.features[0]);
-    return pumit__scope_return(out, ctx, mark, logits);
+    if (pumit__segmenter_maps_of(&maps, s, image, da) != PUMIT_OK) return NULL;
+    return head(s, 0, maps.features[0]);
 }
 
-static pumit_tensor *loss_of(pumit_segmenter *s, pumit_tensor *image, pumit_tensor *labels)
+pumit_status pumit_segmenter_forward(pumit_tensor **out, pumit_segmenter *segmenter,
+                                     pumit_tensor *image, const double spacing[3])
+{
+    int32_t da;
+    PUMIT__REQUIRE(out && segmenter && image, "pumit_segmenter_forward: an argument is NULL");
+    *out = NULL;
+    PUMIT__TRY(pumit__segmenter_da(&da, segmenter, spacing));
+    pumit_context *ctx = segmenter->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    return pumit__scope_return(out, ctx, mark, pumit__segmenter_logits(segmenter, image, da));
+}
+
+static pumit_tensor *loss_of(pumit_segmenter *s, pumit_tensor *image, int32_t da,
+                             pumit_tensor *labels)
 {
     pumit__segmenter_maps maps;
     pumit_tensor *logits[PUMIT__SEGMENTATION_HEADS];
-    if (check_image(s, image) != PUMIT_OK) return NULL;
+    if (check_image(s, image, da) != PUMIT_OK) return NULL;
     pumit_tensor *target =
         pumit__label_target(pumit__of_context(s->module.ctx, labels), s->classes);
     if (!target) return NULL;
@@ -244,22 +312,25 @@ static pumit_tensor *loss_of(pumit_segmenter *s, pumit_tensor *image, pumit_tens
                     pumit__shape_string(5, image->shape).text);
         return NULL;
     }
-    if (pumit__segmenter_maps_of(&maps, s, image) != PUMIT_OK) return NULL;
-    for (int32_t i = 0; i < PUMIT__SEGMENTATION_HEADS; i++)
-        logits[i] = pumit__segmenter_head(s, i, maps.features[i]);
-    return pumit__deep_supervision_loss(logits, PUMIT__SEGMENTATION_HEADS, target);
+    if (pumit__segmenter_maps_of(&maps, s, image, da) != PUMIT_OK) return NULL;
+    for (int32_t i = 0; i < s->head_count; i++) logits[i] = head(s, i, maps.features[i]);
+    return pumit__deep_supervision_loss(logits, s->head_count, target);
 }
 
 pumit_status pumit_segmenter_loss(pumit_tensor **out, pumit_segmenter *segmenter,
-                                  pumit_tensor *image, pumit_tensor *labels)
+                                  pumit_tensor *image, const double spacing[3],
+                                  pumit_tensor *labels)
 {
+    int32_t da;
     PUMIT__REQUIRE(out && segmenter && image && labels,
                    "pumit_segmenter_loss: an argument is NULL");
+    *out = NULL;
+    PUMIT__TRY(pumit__segmenter_da(&da, segmenter, spacing));
     pumit_context *ctx = segmenter->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
     ctx->recording = true;
-    pumit_tensor *loss = loss_of(segmenter, image, labels);
+    pumit_tensor *loss = loss_of(segmenter, image, da, labels);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
 }

@@ -175,11 +175,12 @@ void test_critics(pumit::context &context)
                                       {"channels", pumit::config::json("[16,16,16,16]")},
                                       {"full_res_channels", pumit::config::json("[16,16,16]")},
                                       {"classes", 2}});
-    const pumit::size3 size = segmenter.stride();
+    const pumit::size3 size = segmenter.stride({1, 1, 1});
     const pumit::tensor image(context, PUMIT_F32, {1, size[0], size[1], size[2], 3});
     const pumit::tensor labels(context, PUMIT_U8, {1, size[0], size[1], size[2]});
-    EXPECT(segmenter.forward(image).count() == 2 * labels.count() && segmenter.classes() == 2);
-    EXPECT(segmenter.loss(image, labels).item() > 0 && segmenter.backbone() != nullptr);
+    EXPECT(segmenter.forward(image, {1, 1, 1}).count() == 2 * labels.count() &&
+           segmenter.classes() == 2);
+    EXPECT(segmenter.loss(image, {1, 1, 1}, labels).item() > 0 && segmenter.backbone() != nullptr);
 }
 
 void test_training(pumit::context &context)

@@ -243,7 +243,7 @@ class Segmentation(Case):
     def test_a_step_lowers_the_loss(self):
         segmenter = pumit.Segmenter(self.context, self.CONFIG)
         self.assertEqual((segmenter.classes, segmenter.vit.dim), (2, 16))
-        size = segmenter.stride
+        size = segmenter.stride()
         axes = np.meshgrid(*(np.linspace(-1, 1, length) for length in size), indexing="ij")
         ball = (sum(axis**2 for axis in axes) < 1)[None]
         image = pumit.Tensor(self.context, np.repeat(ball[..., None], 3, -1).astype(np.float32))

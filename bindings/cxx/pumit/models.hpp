@@ -357,17 +357,23 @@ class segmenter
     {
         return pumit_segmenter_classes(get());
     }
-    size3 stride() const
+    bool adaptive() const
     {
-        return detail::three(pumit_segmenter_stride(get()));
+        return pumit_segmenter_adaptive(get()) != 0;
     }
-    tensor forward(const tensor &image) const
+    size3 stride(const spacing &steps) const
     {
-        return result(pumit_segmenter_forward, image.get());
+        size3 out{};
+        check(pumit_segmenter_stride(out.data(), get(), steps.data()));
+        return out;
     }
-    tensor loss(const tensor &image, const tensor &labels) const
+    tensor forward(const tensor &image, const spacing &steps) const
     {
-        return result(pumit_segmenter_loss, image.get(), labels.get());
+        return result(pumit_segmenter_forward, image.get(), steps.data());
+    }
+    tensor loss(const tensor &image, const spacing &steps, const tensor &labels) const
+    {
+        return result(pumit_segmenter_loss, image.get(), steps.data(), labels.get());
     }
 
   private:

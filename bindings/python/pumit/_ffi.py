@@ -188,9 +188,10 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_segmenter_module": (HANDLE, HANDLE),
     "pumit_segmenter_vit": (HANDLE, HANDLE),
     "pumit_segmenter_classes": (I64, HANDLE),
-    "pumit_segmenter_stride": (I64S, HANDLE),
-    "pumit_segmenter_forward": (STATUS, OUT, HANDLE, HANDLE),
-    "pumit_segmenter_loss": (STATUS, OUT, HANDLE, HANDLE, HANDLE),
+    "pumit_segmenter_adaptive": (I32, HANDLE),
+    "pumit_segmenter_stride": (STATUS, I64S, HANDLE, F64S),
+    "pumit_segmenter_forward": (STATUS, OUT, HANDLE, HANDLE, F64S),
+    "pumit_segmenter_loss": (STATUS, OUT, HANDLE, HANDLE, F64S, HANDLE),
     # discriminator.h
     "pumit_discriminator_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_discriminator_load": (STATUS, OUT, HANDLE, STRING),

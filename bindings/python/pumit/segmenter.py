@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+import ctypes
+from typing import Any, Optional, Tuple
 
 from ._ffi import lib
-from ._handle import Owned, Path, made, path_bytes
+from ._handle import Owned, Path, doubles, made, path_bytes
 from .config import Options, as_config
 from .context import Context
+from .errors import check
 from .models import Backbone, Vit
 from .module import Model
 from .tensor import Tensor
+from .volume import Spacing
 
 
 class Segmenter(Model):
-    """A class for every voxel, for images of one degree of anisotropy.
+    """A class for every voxel, for images of one degree of anisotropy or, adaptive, of any spacing.
 
-    Keys: those of Vit for its transformer, with "patch" [d, 16, 16]; "classes" (required),
-    "out_indexes", "channels", "full_res_channels", "seed".
+    Keys: those of Vit for its transformer, with "patch" [d, p, p]; "classes" (required),
+    "adaptive", "normalize", "out_indexes", "channels", "full_res_channels", "seed".
     """
 
     def __init__(self, context: Context, config: Options) -> None:
@@ -47,17 +50,30 @@ class Segmenter(Model):
         return lib.pumit_segmenter_classes(self)
 
     @property
-    def stride(self) -> Tuple[int, int, int]:
-        """Voxels along D, H, W that sizes of images must be multiples of."""
-        return tuple(lib.pumit_segmenter_stride(self)[:3])  # type: ignore[return-value]
+    def adaptive(self) -> bool:
+        """True if it serves images of any spacing."""
+        return bool(lib.pumit_segmenter_adaptive(self))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def stride(self, spacing: Optional[Spacing] = None) -> Tuple[int, int, int]:
+        """Voxels along D, H, W that sizes of images must be multiples of.
+
+        An adaptive segmenter needs the spacing here and below, others do not look at it.
+        """
+        out = (ctypes.c_int64 * 3)()
+        check(lib.pumit_segmenter_stride(out, self, _steps(spacing)))
+        return tuple(out)  # type: ignore[return-value]
+
+    def forward(self, image: Tensor, spacing: Optional[Spacing] = None) -> Tensor:
         """Logits (N, D, H, W, classes) of images (N, D, H, W, C)."""
-        return Tensor._take(made(lib.pumit_segmenter_forward, self, image))
+        return Tensor._take(made(lib.pumit_segmenter_forward, self, image, _steps(spacing)))
 
-    def loss(self, image: Tensor, labels: Tensor) -> Tensor:
-        """Dice and cross-entropy at four resolutions, a recorded scalar.
+    def loss(self, image: Tensor, labels: Tensor, spacing: Optional[Spacing] = None) -> Tensor:
+        """Dice and cross-entropy at several resolutions, a recorded scalar.
 
         `labels`: class numbers (N, D, H, W), uint8 or another integer type.
         """
-        return Tensor._take(made(lib.pumit_segmenter_loss, self, image, labels))
+        return Tensor._take(made(lib.pumit_segmenter_loss, self, image, _steps(spacing), labels))
+
+
+def _steps(spacing: Optional[Spacing]) -> Any:
+    return None if spacing is None else doubles(spacing)
