@@ -305,6 +305,70 @@ START_TEST(usual_blocks)
 }
 END_TEST
 
+/* --------------------------------------------------------------------------------------- pre-training */
+
+/* Of one that was pre-trained with a masked-modelling head, on cubic patches and a larger position grid. */
+static const char *write_transformer(pumit_tensor **patch)
+{
+    pumit_vit *vit;
+    pumit_tensor *weight;
+    pumit_config *config = config_of(8, 8, true);
+    const char *path = files_path("vit.safetensors");
+    CHECK_OK(pumit_config_set_int(config, "codes", 9));
+    CHECK_OK(pumit_config_set_int(config, "seed", 17));
+    CHECK_OK(pumit_config_set_json(config, "pos_embed_shape", "[4, 2, 3]"));
+    CHECK_OK(pumit_vit_create(&vit, files_context, config));
+    CHECK_OK(pumit_module_save(pumit_vit_module(vit), path, NULL));
+    CHECK_OK(pumit_module_find(&weight, pumit_vit_module(vit), "patch_embed.proj.weight"));
+    *patch = pumit_tensor_retain(weight);
+    pumit_vit_release(vit);
+    pumit_config_release(config);
+    return path;
+}
+
+START_TEST(a_transformer_fills_every_patch_depth)
+{
+    const int64_t depth = INT64_C(8) >> _i;
+    char told[80];
+    pumit_tensor *patch, *ours, *expected;
+    pumit_config *options;
+    const char *path = write_transformer(&patch);
+    pumit_segmenter *segmenter = make(config_of(depth, 8, depth == 8));
+    pumit_module *vit = pumit_vit_module(pumit_segmenter_vit(segmenter));
+    CHECK_OK(pumit_config_parse(&options, "{\"partial\": true}"));
+    CHECK_OK(pumit_module_import(vit, path, options));
+    pumit_config_release(options);
+    snprintf(told, sizeof told, "%d of %d parameters taken, %d adapted",
+             (int)pumit_module_parameter_count(vit), (int)pumit_module_parameter_count(vit),
+             depth == 8 ? 1 : 2);
+    ck_assert_msg(strstr(files_log, told), "%s, not: %s", files_log, told);
+    CHECK_OK(pumit_module_find(&ours, vit, "patch_embed.proj.weight"));
+    CHECK_OK(pumit_tensor_create(&expected, files_context, PUMIT_F32, 5, pumit_tensor_shape(ours)));
+    sum_depth(expected, patch);
+    expect_same(ours, expected, 1e-6);
+    pumit_tensor_release(expected);
+    pumit_tensor_release(patch);
+    pumit_segmenter_release(segmenter);
+}
+END_TEST
+
+/* Patches of another size in the plane are another network. */
+START_TEST(transformers_that_do_not_fit)
+{
+    pumit_tensor *patch;
+    pumit_config *options;
+    const char *path = write_transformer(&patch);
+    pumit_segmenter *segmenter = make(config_of(4, 4, true));
+    CHECK_OK(pumit_config_parse(&options, "{\"partial\": true}"));
+    files_check_failed(
+        pumit_module_import(pumit_vit_module(pumit_segmenter_vit(segmenter)), path, options),
+        PUMIT_ERROR_SHAPE, "vit.safetensors", "patch_embed.proj.weight");
+    pumit_config_release(options);
+    pumit_tensor_release(patch);
+    pumit_segmenter_release(segmenter);
+}
+END_TEST
+
 Suite *suite_segmenter_adaptive(void)
 {
     Suite *suite = suite_create("segmenter_adaptive");
@@ -316,6 +380,8 @@ Suite *suite_segmenter_adaptive(void)
     tcase_add_test(tcase, spacing_is_needed);
     tcase_add_test(tcase, images_are_normalised);
     tcase_add_test(tcase, usual_blocks);
+    tcase_add_loop_test(tcase, a_transformer_fills_every_patch_depth, 0, 4);
+    tcase_add_test(tcase, transformers_that_do_not_fit);
     suite_add_tcase(suite, tcase);
     return suite;
 }

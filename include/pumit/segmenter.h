@@ -38,7 +38,10 @@ PUMIT_API void pumit_segmenter_release(pumit_segmenter *segmenter);
 /** Its parameters; borrowed. @since 0.1 */
 PUMIT_API pumit_module *pumit_segmenter_module(pumit_segmenter *segmenter);
 
-/** The transformer, so that pre-trained weights can be loaded into its module; borrowed. @since 0.1 */
+/**
+ * The transformer, so that pre-trained weights can be taken into its module by pumit_module_import() with "partial": kernels of a patch
+ * that is shallower than the file's are summed over depth, the position grid is resampled; borrowed. @since 0.1
+ */
 PUMIT_API pumit_vit *pumit_segmenter_vit(pumit_segmenter *segmenter);
 
 /** Number of classes. @since 0.1 */
