@@ -40,8 +40,8 @@ static pumit_status score(judged *r, const pumit_dataset *images)
     const int64_t known = pumit_dataset_classes(images); /* 0: an image has no label */
     r->accuracy = r->auc = NAN;
     if (known == 0 || known > r->classes) return PUMIT_OK;
-    return pumit_classification_scores(&r->accuracy, &r->auc, r->count, r->classes,
-                                       r->probabilities, r->labels);
+    return pumit_classification_scores(&r->accuracy, &r->auc, PUMIT_TASK_CLASSES, r->count,
+                                       r->classes, r->probabilities, r->labels);
 }
 
 /* --------------------------------------------------------------------------------------------- output */

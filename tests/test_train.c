@@ -682,7 +682,8 @@ static double auc_of_model(pumit_context *ctx, const pumit_dataset *images)
         labels[i] = pumit_dataset_label(images, i);
         pumit_tensor_release(row);
     }
-    CHECK_OK(pumit_classification_scores(NULL, &auc, n, 2, probabilities, labels));
+    CHECK_OK(
+        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, n, 2, probabilities, labels));
     pumit_classifier_release(model);
     return auc;
 }
@@ -914,7 +915,8 @@ static void check_binary(int n, const double *p, const int64_t *labels, double a
 {
     double rows[32], got_accuracy, got_auc;
     for (int i = 0; i < n; i++) rows[2 * i] = 1 - p[i], rows[2 * i + 1] = p[i];
-    CHECK_OK(pumit_classification_scores(&got_accuracy, &got_auc, n, 2, rows, labels));
+    CHECK_OK(pumit_classification_scores(&got_accuracy, &got_auc, PUMIT_TASK_CLASSES, n, 2, rows,
+                                         labels));
     ck_assert_double_eq_tol(got_accuracy, accuracy, 1e-12);
     if (isnan(auc))
         ck_assert(isnan(got_auc));
@@ -942,12 +944,12 @@ START_TEST(scores_of_three_classes)
     const double rows[] = {0.6, 0.3, 0.1, 0.2, 0.5, 0.3, 0.3, 0.4, 0.3, 0.1, 0.2, 0.7};
     const int64_t labels[] = {0, 1, 2, 2}, two[] = {0, 1, 1, 0};
     double accuracy, auc;
-    CHECK_OK(pumit_classification_scores(&accuracy, &auc, 4, 3, rows, labels));
+    CHECK_OK(pumit_classification_scores(&accuracy, &auc, PUMIT_TASK_CLASSES, 4, 3, rows, labels));
     ck_assert_double_eq_tol(accuracy, 0.75, 1e-12);
     /* class 0: 1; class 1: 1; class 2: 0.3 ties with 0.3 and beats 0.1, 0.7 beats both: 3.5 / 4 */
     ck_assert_double_eq_tol(auc, (1 + 1 + 0.875) / 3, 1e-12);
     /* class 2 does not occur: class 0 has 0.6 and 0.1 against 0.2 and 0.3; class 1 the mirror image */
-    CHECK_OK(pumit_classification_scores(NULL, &auc, 4, 3, rows, two));
+    CHECK_OK(pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 4, 3, rows, two));
     ck_assert_double_eq_tol(auc, (0.5 + 1) / 2, 1e-12);
 }
 END_TEST
@@ -957,10 +959,14 @@ START_TEST(scores_refuse_nonsense)
     const double rows[] = {0.5, 0.5, NAN, 0.5};
     const int64_t labels[] = {0, 1}, high[] = {0, 2};
     double auc;
-    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 2, 2, rows, labels), PUMIT_OK);
-    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 2, 2, rows, high), PUMIT_OK);
-    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 0, 2, rows, labels), PUMIT_OK);
-    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, 1, 2, NULL, labels), PUMIT_OK);
+    ck_assert_int_ne(
+        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 2, 2, rows, labels), PUMIT_OK);
+    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 2, 2, rows, high),
+                     PUMIT_OK);
+    ck_assert_int_ne(
+        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 0, 2, rows, labels), PUMIT_OK);
+    ck_assert_int_ne(
+        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 1, 2, NULL, labels), PUMIT_OK);
 }
 END_TEST
 

@@ -13,6 +13,7 @@
 #include <pumit/core.hpp>
 #include <pumit/images.hpp>
 #include <pumit/models.hpp>
+#include <pumit/scores.hpp>
 #include <pumit/training.hpp>
 
 #endif

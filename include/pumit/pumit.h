@@ -18,6 +18,7 @@
 #include <pumit/optimizer.h>
 #include <pumit/prepare.h>
 #include <pumit/sac.h>
+#include <pumit/scores.h>
 #include <pumit/segmenter.h>
 #include <pumit/tensor.h>
 #include <pumit/tokenizer.h>

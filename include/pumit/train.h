@@ -17,6 +17,7 @@
 #include <pumit/classifier.h>
 #include <pumit/dataset.h>
 #include <pumit/optimizer.h>
+#include <pumit/scores.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -121,14 +122,6 @@ PUMIT_API pumit_status pumit_trainer_summary(char **out, const pumit_trainer *tr
 
 /** Path of the finished model file; borrowed. @since 0.1 */
 PUMIT_API const char *pumit_trainer_model_path(const pumit_trainer *trainer);
-
-/**
- * Figures of merit from probabilities (n, classes): accuracy of the top class, and area under the ROC curve (binary: of class 1; more classes: mean
- * of one against the rest over the classes that occur; ties count half; NaN if only one class occurs). @since 0.1
- */
-PUMIT_API pumit_status pumit_classification_scores(double *accuracy, double *auc, int64_t n,
-                                                   int64_t classes, const double *probabilities,
-                                                   const int64_t *labels);
 
 #ifdef __cplusplus
 }

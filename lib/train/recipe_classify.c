@@ -166,7 +166,9 @@ static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
     for (int64_t i = 0; status == PUMIT_OK && i < pumit__batches_count(t->judge_batches); i++)
         status = judge(probs, labels, &done, t, i);
     const bool finite = status == PUMIT_OK && all_finite(probs, done * classes);
-    if (finite) status = pumit_classification_scores(&accuracy, &auc, done, classes, probs, labels);
+    if (finite)
+        status = pumit_classification_scores(&accuracy, &auc, PUMIT_TASK_CLASSES, done, classes,
+                                             probs, labels);
     if (finite && status == PUMIT_OK) {
         pumit__figures_add(figures, "auc", auc);
         pumit__figures_add(figures, "accuracy", accuracy);

@@ -1,101 +1,137 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Accuracy, and the area under the ROC curve by ranks (Mann & Whitney 1947): with R the sum of the positives' mid-ranks,
- * AUC = (R - P (P + 1) / 2) / (P N).
+ * Accuracy, and the area under the ROC curve: the share of pairs of a positive and a negative in which the positive has the higher
+ * score, ties counting half (Mann & Whitney 1947). In rising order of scores, a group of ties adds p (N + n / 2) for its p positives,
+ * its n negatives and the N negatives before it.
  */
-#include "lib/base/base.h"
-
-#include <pumit/train.h>
+#include "lib/train/scores.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-typedef struct {
-    double score;
-    bool positive;
-} scored;
+bool pumit__judged_has(const pumit__judged *judged, int64_t i, int64_t c)
+{
+    if (judged->task == PUMIT_TASK_LABELS) return judged->labels[i * judged->classes + c] == 1;
+    return judged->labels[i] == c;
+}
 
+int64_t pumit__judged_top(const pumit__judged *judged, int64_t i)
+{
+    const double *const row = judged->probabilities + i * judged->classes;
+    int64_t top = 0;
+    for (int64_t c = 1; c < judged->classes; c++)
+        if (row[c] > row[top]) top = c;
+    return top;
+}
+
+bool pumit__judged_says(const pumit__judged *judged, int64_t i, int64_t c)
+{
+    if (judged->task == PUMIT_TASK_LABELS)
+        return judged->probabilities[i * judged->classes + c] > 0.5;
+    return pumit__judged_top(judged, i) == c;
+}
+
+/* ---------------------------------------------------------------------------------------------- area */
+
+/* Ties in the order of images, so that the list depends on no sort's whim. */
 static int by_score(const void *a, const void *b)
 {
-    const double x = ((const scored *)a)->score, y = ((const scored *)b)->score;
-    return (x > y) - (x < y);
+    const pumit__ranked *const x = a, *const y = b;
+    if (x->score != y->score) return x->score > y->score ? 1 : -1;
+    return (x->image > y->image) - (x->image < y->image);
 }
 
-/* NaN unless there are positives and negatives. Sorts `list`. */
-static double area(scored *list, int64_t n)
+void pumit__judged_rank(pumit__ranked *list, const pumit__judged *judged, int64_t c)
 {
-    qsort(list, (size_t)n, sizeof *list, by_score);
-    double rank_sum = 0, positives = 0;
-    for (int64_t start = 0, end; start < n; start = end) {
-        for (end = start; end < n && list[end].score == list[start].score;) end++;
-        const double rank = (double)(start + 1 + end) / 2; /* of ties: their mean, from 1 */
-        for (int64_t i = start; i < end; i++) {
-            positives += list[i].positive;
-            rank_sum += list[i].positive ? rank : 0;
+    for (int64_t i = 0; i < judged->n; i++)
+        list[i] = (pumit__ranked){judged->probabilities[i * judged->classes + c], i,
+                                  pumit__judged_has(judged, i, c)};
+    qsort(list, (size_t)judged->n, sizeof *list, by_score);
+}
+
+double pumit__ranked_area(const pumit__ranked *list, int64_t n, const int32_t *weights)
+{
+    double won = 0, positives = 0, negatives = 0;
+    for (int64_t i = 0; i < n;) {
+        const double score = list[i].score;
+        double with = 0, without = 0;
+        for (; i < n && list[i].score == score; i++) {
+            const double weight = weights ? weights[list[i].image] : 1;
+            *(list[i].positive ? &with : &without) += weight;
         }
+        won += with * (negatives + without / 2);
+        positives += with;
+        negatives += without;
     }
-    const double negatives = (double)n - positives;
-    if (positives == 0 || negatives == 0) return NAN;
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives);
+    return positives > 0 && negatives > 0 ? won / (positives * negatives) : NAN;
 }
 
-static double area_of_class(scored *list, int64_t n, int64_t classes, const double *probabilities,
-                            const int64_t *labels, int64_t c)
+static double mean_area(pumit__ranked *list, const pumit__judged *judged)
 {
-    for (int64_t i = 0; i < n; i++)
-        list[i] = (scored){probabilities[i * classes + c], labels[i] == c};
-    return area(list, n);
-}
-
-static double mean_area(scored *list, int64_t n, int64_t classes, const double *probabilities,
-                        const int64_t *labels)
-{
-    if (classes == 2) return area_of_class(list, n, classes, probabilities, labels, 1);
+    /* of two classes one says it all */
+    const int64_t first = judged->classes == 2 && judged->task != PUMIT_TASK_LABELS;
     double sum = 0, count = 0;
-    for (int64_t c = 0; c < classes; c++) {
-        const double one = area_of_class(list, n, classes, probabilities, labels, c);
-        if (isnan(one)) continue;
-        sum += one;
+    for (int64_t c = first; c < judged->classes; c++) {
+        pumit__judged_rank(list, judged, c);
+        const double area = pumit__ranked_area(list, judged->n, NULL);
+        if (isnan(area)) continue;
+        sum += area;
         count++;
     }
     return count > 0 ? sum / count : NAN;
 }
 
-static double share_correct(int64_t n, int64_t classes, const double *probabilities,
-                            const int64_t *labels)
+/* -------------------------------------------------------------------------------------------- scores */
+
+static double share_correct(const pumit__judged *judged)
 {
-    int64_t correct = 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t top = 0;
-        for (int64_t c = 1; c < classes; c++)
-            if (probabilities[i * classes + c] > probabilities[i * classes + top]) top = c;
-        correct += top == labels[i];
+    int64_t correct = 0, of = judged->n;
+    if (judged->task == PUMIT_TASK_LABELS) {
+        of *= judged->classes;
+        for (int64_t i = 0; i < of; i++)
+            correct += (judged->probabilities[i] > 0.5) == (judged->labels[i] == 1);
+    } else {
+        for (int64_t i = 0; i < judged->n; i++)
+            correct += pumit__judged_top(judged, i) == judged->labels[i];
     }
-    return (double)correct / (double)n;
+    return (double)correct / (double)of;
 }
 
-pumit_status pumit_classification_scores(double *accuracy, double *auc, int64_t n, int64_t classes,
-                                         const double *probabilities, const int64_t *labels)
+pumit_status pumit__judged_check(const pumit__judged *judged, const char *function)
 {
-    PUMIT__REQUIRE(probabilities && labels,
-                   "pumit_classification_scores: probabilities or labels are NULL");
-    PUMIT__REQUIRE(n > 0 && classes > 1,
-                   "pumit_classification_scores: %lld images of %lld classes cannot be judged",
-                   (long long)n, (long long)classes);
-    for (int64_t i = 0; i < n; i++) {
-        PUMIT__REQUIRE(labels[i] >= 0 && labels[i] < classes,
-                       "pumit_classification_scores: label %lld of image %lld is not below %lld",
-                       (long long)labels[i], (long long)i, (long long)classes);
-        for (int64_t c = 0; c < classes; c++)
-            PUMIT__REQUIRE(isfinite(probabilities[i * classes + c]),
-                           "pumit_classification_scores: a probability of image %lld is not finite",
-                           (long long)i);
-    }
-    if (accuracy) *accuracy = share_correct(n, classes, probabilities, labels);
+    const int64_t n = judged->n, classes = judged->classes;
+    const bool several = judged->task == PUMIT_TASK_LABELS;
+    int64_t cells;
+    PUMIT__REQUIRE(judged->probabilities && judged->labels, "%s: probabilities or labels are NULL",
+                   function);
+    PUMIT__REQUIRE(judged->task >= PUMIT_TASK_CLASSES && judged->task <= PUMIT_TASK_GRADES,
+                   "%s: %d is none of the tasks PUMIT_TASK_...", function, judged->task);
+    PUMIT__REQUIRE(n > 0 && classes > !several && pumit__multiply(&cells, n, classes),
+                   "%s: %lld images of %lld classes cannot be judged", function, (long long)n,
+                   (long long)classes);
+    for (int64_t i = 0; i < cells; i++)
+        PUMIT__REQUIRE(isfinite(judged->probabilities[i]),
+                       "%s: a probability of image %lld is not finite", function,
+                       (long long)(i / classes));
+    const int64_t each = several ? classes : 1, most = several ? 2 : classes;
+    for (int64_t i = 0; i < n * each; i++)
+        PUMIT__REQUIRE(judged->labels[i] >= 0 && judged->labels[i] < most,
+                       "%s: label %lld of image %lld is not below %lld", function,
+                       (long long)judged->labels[i], (long long)(i / each), (long long)most);
+    return PUMIT_OK;
+}
+
+pumit_status pumit_classification_scores(double *accuracy, double *auc, pumit_task task, int64_t n,
+                                         int64_t classes, const double *probabilities,
+                                         const int64_t *labels)
+{
+    const pumit__judged judged = {task, n, classes, probabilities, labels};
+    PUMIT__TRY(pumit__judged_check(&judged, "pumit_classification_scores"));
+    if (accuracy) *accuracy = share_correct(&judged);
     if (!auc) return PUMIT_OK;
-    scored *list = pumit__calloc(n, (int64_t)sizeof *list);
+    pumit__ranked *list = pumit__calloc(n, (int64_t)sizeof *list);
     if (!list) return pumit__fail_memory(n * (int64_t)sizeof *list, "scores");
-    *auc = mean_area(list, n, classes, probabilities, labels);
+    *auc = mean_area(list, &judged);
     free(list);
     return PUMIT_OK;
 }

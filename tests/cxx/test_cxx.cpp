@@ -198,8 +198,8 @@ void test_training(pumit::context &context)
         EXPECT(optimizer.step(2e-3) > 0);
     }
     EXPECT(losses.back() < losses.front() - 0.01 && optimizer.steps() == 8);
-    const pumit::scores scores =
-        pumit::classification_scores(2, {0.9, 0.1, 0.4, 0.6, 0.2, 0.8}, {0, 1, 0});
+    const pumit::scores scores = pumit::classification_scores(
+        PUMIT_TASK_CLASSES, 2, {0.9, 0.1, 0.4, 0.6, 0.2, 0.8}, {0, 1, 0});
     EXPECT(!(std::fabs(scores.accuracy - 2.0 / 3) > 1e-12));
     EXPECT(!(std::fabs(scores.auc - 0.5) > 1e-12));
 }

@@ -18,6 +18,7 @@ SCALARS = {
     "int32_t": ctypes.c_int32,
     "pumit_status": ctypes.c_int32,
     "pumit_dtype": ctypes.c_int32,
+    "pumit_task": ctypes.c_int32,
     "int64_t": ctypes.c_int64,
     "uint64_t": ctypes.c_uint64,
     "double": ctypes.c_double,

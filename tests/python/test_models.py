@@ -305,6 +305,13 @@ class Training(Case):
         self.assertEqual((scores.accuracy, scores.auc), (0.75, 0.75))
         with self.assertRaises(ValueError):
             pumit.classification_scores(probabilities, [0, 1])
+        truth = [[1, 0], [0, 1], [1, 0], [0, 1]]
+        scores = pumit.classification_scores(probabilities, truth, "labels")
+        self.assertEqual((scores.accuracy, scores.auc), (0.75, 0.75))
+        with self.assertRaises(ValueError):
+            pumit.classification_scores(probabilities, truth)
+        with self.assertRaises(ValueError):
+            pumit.classification_scores(probabilities, truth, "colours")
         self.assertEqual(pumit.cosine_rate(5, 1.0, 100, 10), 0.5)
         self.assertEqual(pumit.cosine_rate(110, 1.0, 100, 10, 0.125), 0.125)
 

@@ -95,23 +95,6 @@ class trainer : public detail::handle<pumit_trainer, pumit_trainer_release>
     }
 };
 
-struct scores {
-    double accuracy, auc;
-};
-
-/** Figures of merit of probabilities (labels.size(), classes). */
-inline scores classification_scores(int64_t classes, const std::vector<double> &probabilities,
-                                    const std::vector<int64_t> &labels)
-{
-    const int64_t n = static_cast<int64_t>(labels.size());
-    if (static_cast<int64_t>(probabilities.size()) != n * classes)
-        throw std::invalid_argument("as many probabilities as labels times classes are needed");
-    scores out{};
-    check(pumit_classification_scores(&out.accuracy, &out.auc, n, classes, probabilities.data(),
-                                      labels.data()));
-    return out;
-}
-
 } // namespace pumit
 
 #endif

@@ -36,9 +36,10 @@ from .module import Model, Parameters, model_file_digest, model_file_info
 from .optimizer import Optimizer, cosine_rate
 from .prepare import prepare
 from .label_map import LabelMap
+from .scores import TASKS, Scores, classification_scores
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
-from .train import Scores, Trainer, classification_scores
+from .train import Trainer
 from .volume import Volume, degree_of_anisotropy, file_count, write_png_sheet
 
 #: Release of the library.
@@ -74,6 +75,7 @@ __all__ = [
     "Segmenter",
     "ShapeError",
     "StateError",
+    "TASKS",
     "Tensor",
     "Tokenizer",
     "TokenizerTerms",

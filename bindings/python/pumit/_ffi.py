@@ -212,6 +212,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_optimizer_step": (STATUS, HANDLE, F64, I32, F64S),
     "pumit_optimizer_steps": (I64, HANDLE),
     "pumit_cosine_rate": (F64, I64, F64, I64, I64, F64),
+    # scores.h
+    "pumit_classification_scores": (STATUS, F64S, F64S, I32, I64, I64, F64S, I64S),
     # train.h
     "pumit_trainer_create": (STATUS, OUT, HANDLE, HANDLE, HANDLE, HANDLE),
     "pumit_trainer_release": (VOID, HANDLE),
@@ -220,7 +222,6 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_trainer_stop": (VOID, HANDLE),
     "pumit_trainer_summary": (STATUS, OUT, HANDLE),
     "pumit_trainer_model_path": (STRING, HANDLE),
-    "pumit_classification_scores": (STATUS, F64S, F64S, I64, I64, F64S, I64S),
 }
 
 

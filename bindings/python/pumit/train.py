@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-from typing import Any, Callable, NamedTuple, Optional, Sequence
-
-import numpy as np
+from typing import Any, Callable, Optional
 
 from ._ffi import PROGRESS_FN, lib
 from ._handle import Handle, Owned, made, made_text
 from .config import Options, as_config
 from .context import Context
 from .dataset import Dataset
-from .errors import CancelledError, InvalidArgumentError, check
+from .errors import CancelledError, check
 
 #: Called after each step with (step, max_steps, metrics); a true result stops the run.
 Progress = Callable[[int, int, "dict[str, Any]"], Any]
@@ -77,29 +74,3 @@ class Trainer(Handle):
     def model_path(self) -> str:
         """Path of the finished model file."""
         return lib.pumit_trainer_model_path(self).decode()
-
-
-class Scores(NamedTuple):
-    """Figures of merit of a classification."""
-
-    accuracy: float  #: of the top class
-    auc: float  #: area under the ROC curve; NaN if only one class occurs
-
-
-def classification_scores(probabilities: Any, labels: Sequence[int]) -> Scores:
-    """Accuracy and AUC of probabilities (n, classes) against n labels."""
-    values = np.ascontiguousarray(probabilities, np.float64)
-    truth = np.ascontiguousarray(labels, np.int64)
-    if values.ndim != 2 or truth.shape != values.shape[:1]:
-        raise InvalidArgumentError(f"probabilities {values.shape} and labels {truth.shape}")
-    accuracy, auc = ctypes.c_double(), ctypes.c_double()
-    check(
-        lib.pumit_classification_scores(
-            ctypes.byref(accuracy),
-            ctypes.byref(auc),
-            *values.shape,
-            values.ctypes.data_as(ctypes.POINTER(ctypes.c_double)),
-            truth.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)),
-        )
-    )
-    return Scores(accuracy.value, auc.value)

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file scores.hpp
+ * How well predictions agree with the truth, for C++17; see pumit.hpp.
+ */
+#ifndef PUMIT_SCORES_HPP
+#define PUMIT_SCORES_HPP
+
+#include <pumit/models.hpp>
+
+namespace pumit
+{
+
+struct scores {
+    double accuracy, auc;
+};
+
+namespace detail
+{
+
+/* The number of images that probabilities (n, classes) and their labels are of. */
+inline int64_t judged_count(pumit_task task, int64_t classes,
+                            const std::vector<double> &probabilities,
+                            const std::vector<int64_t> &labels)
+{
+    const int64_t each = task == PUMIT_TASK_LABELS ? classes : 1;
+    const int64_t n = each > 0 ? static_cast<int64_t>(labels.size()) / each : 0;
+    if (static_cast<int64_t>(probabilities.size()) != n * classes ||
+        static_cast<int64_t>(labels.size()) != n * each)
+        throw std::invalid_argument("as many probabilities as labels times classes are needed");
+    return n;
+}
+
+} // namespace detail
+
+/** Figures of merit of probabilities (n, classes) against n labels; PUMIT_TASK_LABELS: (n, classes). */
+inline scores classification_scores(pumit_task task, int64_t classes,
+                                    const std::vector<double> &probabilities,
+                                    const std::vector<int64_t> &labels)
+{
+    const int64_t n = detail::judged_count(task, classes, probabilities, labels);
+    scores out{};
+    check(pumit_classification_scores(&out.accuracy, &out.auc, task, n, classes,
+                                      probabilities.data(), labels.data()));
+    return out;
+}
+
+} // namespace pumit
+
+#endif
