@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Training runs: scores by hand, resuming bit for bit, what stops a run and what it leaves behind. */
+/* Training runs: resuming bit for bit, what stops a run and what it leaves behind. */
 #include "lib/base/config.h"
 #include "lib/data/sampler.h"
 #include "lib/tensor/safetensors.h"
@@ -908,73 +908,11 @@ START_TEST(buckets_can_be_balanced)
 }
 END_TEST
 
-/* -------------------------------------------------------------------------------------------- scores */
-
-/* Two classes: probabilities {1 - p, p}. */
-static void check_binary(int n, const double *p, const int64_t *labels, double accuracy, double auc)
-{
-    double rows[32], got_accuracy, got_auc;
-    for (int i = 0; i < n; i++) rows[2 * i] = 1 - p[i], rows[2 * i + 1] = p[i];
-    CHECK_OK(pumit_classification_scores(&got_accuracy, &got_auc, PUMIT_TASK_CLASSES, n, 2, rows,
-                                         labels));
-    ck_assert_double_eq_tol(got_accuracy, accuracy, 1e-12);
-    if (isnan(auc))
-        ck_assert(isnan(got_auc));
-    else
-        ck_assert_double_eq_tol(got_auc, auc, 1e-12);
-}
-
-START_TEST(scores_of_two_classes)
-{
-    const double plain[] = {0.1, 0.4, 0.35, 0.8}, ties[] = {0.5, 0.5, 0.5, 0.9},
-                 same[] = {0.3, 0.3, 0.3};
-    const int64_t plain_labels[] = {0, 0, 1, 1}, ties_labels[] = {0, 1, 0, 1},
-                  same_labels[] = {1, 0, 1}, one_class[] = {0, 0, 0};
-    /* pairs won: 0.35 beats 0.1 alone, 0.8 beats both */
-    check_binary(4, plain, plain_labels, 0.75, 0.75);
-    /* 0.5 ties with both, 0.9 beats both: (0.5 + 0.5 + 1 + 1) / 4; a tied row counts as class 0 */
-    check_binary(4, ties, ties_labels, 0.75, 0.75);
-    check_binary(3, same, same_labels, 1.0 / 3, 0.5);
-    check_binary(3, same, one_class, 1, NAN);
-}
-END_TEST
-
-START_TEST(scores_of_three_classes)
-{
-    const double rows[] = {0.6, 0.3, 0.1, 0.2, 0.5, 0.3, 0.3, 0.4, 0.3, 0.1, 0.2, 0.7};
-    const int64_t labels[] = {0, 1, 2, 2}, two[] = {0, 1, 1, 0};
-    double accuracy, auc;
-    CHECK_OK(pumit_classification_scores(&accuracy, &auc, PUMIT_TASK_CLASSES, 4, 3, rows, labels));
-    ck_assert_double_eq_tol(accuracy, 0.75, 1e-12);
-    /* class 0: 1; class 1: 1; class 2: 0.3 ties with 0.3 and beats 0.1, 0.7 beats both: 3.5 / 4 */
-    ck_assert_double_eq_tol(auc, (1 + 1 + 0.875) / 3, 1e-12);
-    /* class 2 does not occur: class 0 has 0.6 and 0.1 against 0.2 and 0.3; class 1 the mirror image */
-    CHECK_OK(pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 4, 3, rows, two));
-    ck_assert_double_eq_tol(auc, (0.5 + 1) / 2, 1e-12);
-}
-END_TEST
-
-START_TEST(scores_refuse_nonsense)
-{
-    const double rows[] = {0.5, 0.5, NAN, 0.5};
-    const int64_t labels[] = {0, 1}, high[] = {0, 2};
-    double auc;
-    ck_assert_int_ne(
-        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 2, 2, rows, labels), PUMIT_OK);
-    ck_assert_int_ne(pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 2, 2, rows, high),
-                     PUMIT_OK);
-    ck_assert_int_ne(
-        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 0, 2, rows, labels), PUMIT_OK);
-    ck_assert_int_ne(
-        pumit_classification_scores(NULL, &auc, PUMIT_TASK_CLASSES, 1, 2, NULL, labels), PUMIT_OK);
-}
-END_TEST
-
 Suite *suite_train(void);
 Suite *suite_train(void)
 {
     Suite *suite = suite_create("train");
-    TCase *runs = tcase_create("runs"), *scores = tcase_create("scores");
+    TCase *runs = tcase_create("runs");
     tcase_add_checked_fixture(runs, setup, files_teardown);
     tcase_set_timeout(runs, 120);
     tcase_add_test(runs, tokenizer_resumes_exactly);
@@ -1003,10 +941,6 @@ Suite *suite_train(void)
     tcase_add_test(runs, averages_resume_exactly);
     tcase_add_test(runs, epochs_show_every_image);
     tcase_add_test(runs, buckets_can_be_balanced);
-    tcase_add_test(scores, scores_of_two_classes);
-    tcase_add_test(scores, scores_of_three_classes);
-    tcase_add_test(scores, scores_refuse_nonsense);
     suite_add_tcase(suite, runs);
-    suite_add_tcase(suite, scores);
     return suite;
 }

@@ -202,6 +202,9 @@ void test_training(pumit::context &context)
         PUMIT_TASK_CLASSES, 2, {0.9, 0.1, 0.4, 0.6, 0.2, 0.8}, {0, 1, 0});
     EXPECT(!(std::fabs(scores.accuracy - 2.0 / 3) > 1e-12));
     EXPECT(!(std::fabs(scores.auc - 0.5) > 1e-12));
+    const std::string report =
+        pumit::classification_report(PUMIT_TASK_LABELS, 1, {0.9, 0.2}, {1, 0}, {{"bootstrap", 0}});
+    EXPECT(report.find("\"labels\"") != std::string::npos);
 }
 
 void test_trainer(pumit::context &context, const std::string &folder)

@@ -312,6 +312,10 @@ class Training(Case):
             pumit.classification_scores(probabilities, truth)
         with self.assertRaises(ValueError):
             pumit.classification_scores(probabilities, truth, "colours")
+        report = pumit.classification_report(probabilities, [0, 1, 0, 1], options={"bootstrap": 99})
+        self.assertEqual(report["confusion"], [[1, 1], [0, 2]])
+        self.assertEqual((report["auc"]["value"], report["bootstrap"]), (0.75, 99))
+        self.assertLessEqual(report["auc"]["low"], 0.75)
         self.assertEqual(pumit.cosine_rate(5, 1.0, 100, 10), 0.5)
         self.assertEqual(pumit.cosine_rate(110, 1.0, 100, 10, 0.125), 0.125)
 

@@ -45,6 +45,19 @@ inline scores classification_scores(pumit_task task, int64_t classes,
     return out;
 }
 
+/** The same with confidence intervals, figures by class and the confusion matrix, as JSON. */
+inline std::string classification_report(pumit_task task, int64_t classes,
+                                         const std::vector<double> &probabilities,
+                                         const std::vector<int64_t> &labels,
+                                         const config &options = config())
+{
+    const int64_t n = detail::judged_count(task, classes, probabilities, labels);
+    char *json = nullptr;
+    check(pumit_classification_report(&json, task, n, classes, probabilities.data(), labels.data(),
+                                      options.get()));
+    return detail::take(json);
+}
+
 } // namespace pumit
 
 #endif

@@ -36,7 +36,7 @@ from .module import Model, Parameters, model_file_digest, model_file_info
 from .optimizer import Optimizer, cosine_rate
 from .prepare import prepare
 from .label_map import LabelMap
-from .scores import TASKS, Scores, classification_scores
+from .scores import TASKS, Scores, classification_report, classification_scores
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
 from .train import Trainer
@@ -83,6 +83,7 @@ __all__ = [
     "UnsupportedError",
     "Vit",
     "Volume",
+    "classification_report",
     "classification_scores",
     "cosine_rate",
     "degree_of_anisotropy",

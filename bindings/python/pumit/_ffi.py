@@ -214,6 +214,7 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_cosine_rate": (F64, I64, F64, I64, I64, F64),
     # scores.h
     "pumit_classification_scores": (STATUS, F64S, F64S, I32, I64, I64, F64S, I64S),
+    "pumit_classification_report": (STATUS, OUT, I32, I64, I64, F64S, I64S, HANDLE),
     # train.h
     "pumit_trainer_create": (STATUS, OUT, HANDLE, HANDLE, HANDLE, HANDLE),
     "pumit_trainer_release": (VOID, HANDLE),

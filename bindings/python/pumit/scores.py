@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._ffi import lib
+from ._handle import made_text
+from .config import Options, as_config
 from .errors import InvalidArgumentError, check
 
 #: What a classifier tells of an image, and its number in pumit/classifier.h.
@@ -47,3 +50,17 @@ def classification_scores(probabilities: Any, labels: Any, task: str = "classes"
         )
     )
     return Scores(accuracy.value, auc.value)
+
+
+def classification_report(
+    probabilities: Any, labels: Any, task: str = "classes", options: Options = None
+) -> dict[str, Any]:
+    """Figures with their confidence intervals, figures by class, and the confusion matrix.
+
+    The report and the keys of `options` are listed in pumit/scores.h; None stands for a value that
+    is not defined.
+    """
+    arguments = _judged(task, probabilities, labels)
+    return json.loads(
+        made_text(lib.pumit_classification_report, *arguments, as_config(options))
+    )
