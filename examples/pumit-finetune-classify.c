@@ -5,6 +5,8 @@
 static const cli_option OPTIONS[] = {
     TRAINING_OPTIONS,
     {"init", 0, 's', "PATH", "init", "start from a model, checkpoint, run or others' weights"},
+    {"from-scratch", 0, 'b', NULL, "from_scratch", "the network of --init with new weights"},
+    SUBSET_OPTIONS,
     {"freeze-backbone", 0, 'b', NULL, "freeze_backbone", "train the head alone"},
     {"folders-are-labels", 0, 'b', NULL, "folders_are_labels", "a folder of one folder per class"},
     {"image-tokens", 0, 'j', "[D,H,W]", "train.image_tokens", "grid of patches of an image"},

@@ -99,7 +99,7 @@ static pumit_status copy_key(pumit_config *to, const pumit_config *from, const c
 /* A run that is resumed knows its own data. */
 static pumit_status take_stored(cli *c, const char *output)
 {
-    static const char *const KEYS[] = {"data", "validation_data", "split", "weights"};
+    static const char *const KEYS[] = {"data", "validation_data", "split", "weights", "subset"};
     char path[4096];
     pumit_config *stored;
     snprintf(path, sizeof path, "%s/config.json", output);
@@ -234,6 +234,62 @@ static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list
     return status;
 }
 
+/* ------------------------------------------------------------------------------------------ subset */
+
+/* Keeps the seed that is meant, so that a resumed run has the same images. `wanted`: there is a part to choose. */
+static pumit_status complete_subset(bool *wanted, pumit_config *config)
+{
+    double labels;
+    int64_t folds, fold, seed;
+    pumit_status status = pumit_config_get_double(&labels, config, "subset.labels", 1);
+    if (status == PUMIT_OK) status = pumit_config_get_int(&folds, config, "subset.folds", 0);
+    if (status == PUMIT_OK) status = pumit_config_get_int(&fold, config, "subset.fold", 0);
+    if (status == PUMIT_OK) status = pumit_config_get_int(&seed, config, "train.seed", 0);
+    if (status == PUMIT_OK) status = pumit_config_get_int(&seed, config, "subset.seed", seed);
+    *wanted = status == PUMIT_OK && (labels != 1 || folds != 0 || fold != 0);
+    return *wanted ? pumit_config_set_int(config, "subset.seed", seed) : status;
+}
+
+/* *dataset becomes a part of itself. */
+static pumit_status reduce(pumit_dataset **dataset, const pumit_config *options)
+{
+    pumit_dataset *part;
+    const pumit_status status = pumit_dataset_subset(&part, *dataset, options);
+    if (status != PUMIT_OK) return status;
+    pumit_dataset_release(*dataset);
+    *dataset = part;
+    return PUMIT_OK;
+}
+
+/* The fold takes the place of what there was to judge by. */
+static pumit_status hold_out(pumit_dataset **validation, const pumit_dataset *data,
+                             pumit_config *options)
+{
+    int64_t folds;
+    pumit_status status = pumit_config_get_int(&folds, options, "folds", 0);
+    if (status != PUMIT_OK || folds == 0) return status;
+    pumit_dataset_release(*validation);
+    *validation = NULL;
+    status = pumit_config_set_bool(options, "held_out", 1);
+    if (status == PUMIT_OK) status = pumit_dataset_subset(validation, data, options);
+    return status == PUMIT_OK ? pumit_config_set_bool(options, "held_out", 0) : status;
+}
+
+/* --folds and --labels, or "subset" of the config. */
+static pumit_status choose_subset(pumit_dataset **data, pumit_dataset **validation, cli *c)
+{
+    pumit_config *options;
+    bool wanted;
+    pumit_status status = complete_subset(&wanted, c->config);
+    if (!wanted) return status;
+    status = pumit_config_get_section(&options, c->config, "subset");
+    if (status != PUMIT_OK) return status;
+    status = hold_out(validation, *data, options);
+    if (status == PUMIT_OK) status = reduce(data, options);
+    pumit_config_release(options);
+    return status;
+}
+
 /* --------------------------------------------------------------------------------------------- run */
 
 static void print_text(const cJSON *summary)
@@ -300,6 +356,7 @@ static int open_and_train(cli *c, const path_list *list)
     pumit_status status = cli_open_context(c);
     if (status == PUMIT_OK) status = open_training(&data, c, list);
     if (status == PUMIT_OK) status = open_validation(&validation, c, list);
+    if (status == PUMIT_OK) status = choose_subset(&data, &validation, c);
     const int result = status == PUMIT_OK ? train(c, data, validation) : cli_fail(c);
     pumit_dataset_release(validation);
     pumit_dataset_release(data);

@@ -25,6 +25,15 @@
         "seed", 0, 'i', "N", "train.seed", "of weights, data and masks"                            \
     }
 
+/* Parts of what there is to learn from, as pumit_dataset_subset() makes them. */
+#define SUBSET_OPTIONS                                                                             \
+    {"labels", 0, 'n', "X", "subset.labels", "learn from this share of the images, such as 0.1"},  \
+        {"folds", 0, 'i', "K", "subset.folds", "judge by one of K folds, learn from the others"},  \
+        {"fold", 0, 'i', "I", "subset.fold", "that fold: 0 (default) to K - 1"},                   \
+    {                                                                                              \
+        "subset-seed", 0, 'i', "N", "subset.seed", "of --labels and --folds (default: --seed)"     \
+    }
+
 /* Trains by the recipe; the exit status. Before it is called, c->config may be completed. */
 int training_run(cli *c, const char *recipe);
 

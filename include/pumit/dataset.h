@@ -38,6 +38,20 @@ PUMIT_API pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *co
                                           int32_t count, const char *const *paths,
                                           const pumit_config *options);
 
+/**
+ * A part of a dataset's images, in their order; the same seed gives the same part. It shares the images, and outlives the whole.
+ * Class numbers, and how many classes there are, stay the whole's. Keys of `options`, defaults in brackets:
+ * - "folds" (0: none), "fold" (0): K and 0..K-1: the images but those of fold "fold" of K folds of nearly the same size, which all have
+ *   the labels in nearly the same shares.
+ * - "held_out" (false): true: the images of the fold instead.
+ * - "labels" (1): a share, above 0 and up to 1, of the images that are left and not held out; each label has its share, and at least one image
+ *   where there is room. Of one seed the smaller share lies within the larger one.
+ * - "seed" (0).
+ * @since 0.1
+ */
+PUMIT_API pumit_status pumit_dataset_subset(pumit_dataset **out, const pumit_dataset *dataset,
+                                            const pumit_config *options);
+
 /** Releases a dataset; NULL is fine. @since 0.1 */
 PUMIT_API void pumit_dataset_release(pumit_dataset *dataset);
 

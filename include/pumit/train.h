@@ -40,6 +40,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "init" (random weights): what a new run starts from, which is a model file, a run directory (its model.safetensors, else its newest checkpoint
  *   that can be read), a checkpoint, or weights of others as pumit_module_import() takes them; the context's log tells what was taken. Recipes
  *   "vit" and "classify" take a transformer or a classifier's one.
+ * - "from_scratch" (false): true takes the configuration of what "init" names and none of its weights: the baseline of the same run. Weights of
+ *   others have no configuration; "vit.*" counts then. Recipes "vit" and "classify".
  * - "tokenizer.*", "vit.*", "discriminator.*": configuration of new models; their "seed" is "train.seed" unless set.
  * - "data" (none): where the images came from; kept in the model file.
  *

@@ -120,22 +120,65 @@ pumit_status pumit__init_fill(const pumit__init *init, pumit_trainer *t, pumit_m
     }
 }
 
+/* What a model file says of its transformer. */
+static pumit_status section_of_model(pumit__init *init)
+{
+    pumit_config *info;
+    const char *kind;
+    PUMIT__TRY(pumit_model_file_info(&info, init->path));
+    pumit_status status = pumit_config_get_string(&kind, info, "pumit.model", "");
+    if (status == PUMIT_OK && strcmp(kind, "vit") != 0 && strcmp(kind, "classifier") != 0)
+        status =
+            pumit__fail(PUMIT_ERROR_FORMAT, "%s: holds a %s, not a transformer", init->path, kind);
+    if (status == PUMIT_OK)
+        status = pumit_config_get_section(&init->section, info,
+                                          strcmp(kind, "classifier") == 0 ? "pumit.config.vit"
+                                                                          : "pumit.config");
+    pumit_config_release(info);
+    return status;
+}
+
+/* The network that "init" names, and nothing of its weights: what the same run would be without them. */
+static pumit_status forget_weights(pumit__init *init, pumit_trainer *t)
+{
+    if (init->kind == PUMIT__INIT_NONE) return PUMIT_OK;
+    if (init->kind == PUMIT__INIT_MODEL) PUMIT__TRY(section_of_model(init));
+    if (init->section) PUMIT__TRY(pumit_config_set_int(init->section, "seed", t->options.seed));
+    init->kind = PUMIT__INIT_NONE;
+    pumit__log(t->ctx, PUMIT_LOG_INFO,
+               "init: %s: its weights are left alone, all are new (from_scratch)", init->path);
+    return PUMIT_OK;
+}
+
+static pumit_status load_vit(pumit_trainer *t, const pumit__init *init)
+{
+    PUMIT__TRY(pumit_vit_load(&t->vit, t->ctx, init->path));
+    pumit__log(t->ctx, PUMIT_LOG_INFO, "init: %s: all %lld tensors were taken", init->path,
+               (long long)pumit_module_parameter_count(pumit_vit_module(t->vit)));
+    return PUMIT_OK;
+}
+
 pumit_status pumit__init_vit(pumit_trainer *t,
                              pumit_status (*complete)(pumit_config *section, pumit_trainer *t))
 {
     pumit__init init;
     pumit_config *section = NULL;
+    int32_t scratch;
+    PUMIT__TRY(pumit_config_get_bool(&scratch, t->config, "from_scratch", 0));
     PUMIT__TRY(pumit__init_open(&init, t, "vit"));
-    const bool model = init.kind == PUMIT__INIT_MODEL;
     pumit_status status = PUMIT_OK;
-    if (model) status = pumit_vit_load(&t->vit, t->ctx, init.path);
-    if (!model && !init.section) {
-        status = pumit__model_section(&section, t, "vit");
-        if (status == PUMIT_OK && complete) status = complete(section, t);
+    if (scratch) PUMIT__GO(forget_weights(&init, t));
+    if (init.kind == PUMIT__INIT_MODEL) {
+        PUMIT__GO(load_vit(t, &init));
+        goto out;
     }
-    if (status == PUMIT_OK && !model)
-        status = pumit_vit_create(&t->vit, t->ctx, init.section ? init.section : section);
-    if (status == PUMIT_OK) status = pumit__init_fill(&init, t, pumit_vit_module(t->vit));
+    if (!init.section) {
+        PUMIT__GO(pumit__model_section(&section, t, "vit"));
+        if (complete) PUMIT__GO(complete(section, t));
+    }
+    PUMIT__GO(pumit_vit_create(&t->vit, t->ctx, init.section ? init.section : section));
+    PUMIT__GO(pumit__init_fill(&init, t, pumit_vit_module(t->vit)));
+out:
     pumit_config_release(section);
     pumit__init_close(&init);
     return status;

@@ -30,7 +30,7 @@ void pumit__init_close(pumit__init *init);
  * PUMIT__INIT_NONE and _MODEL, which need none, it does nothing. */
 pumit_status pumit__init_fill(const pumit__init *init, pumit_trainer *t, pumit_module *module);
 
-/* Makes t->vit so. `complete` (may be NULL) adds to the section of a new one. */
+/* Makes t->vit so; with "from_scratch" of the configuration alone. `complete` (may be NULL) adds to the section of a new one. */
 pumit_status pumit__init_vit(pumit_trainer *t,
                              pumit_status (*complete)(pumit_config *section, pumit_trainer *t));
 

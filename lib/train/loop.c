@@ -198,6 +198,7 @@ static pumit_status provenance_of(pumit_config *config, const pumit_trainer *t)
 {
     char *data, steps[32], seed[32], images[32];
     const char *init;
+    int32_t scratch;
     snprintf(steps, sizeof steps, "%lld", (long long)(t->best_step > 0 ? t->best_step : t->step));
     snprintf(seed, sizeof seed, "%lld", (long long)t->options.seed);
     snprintf(images, sizeof images, "%lld", (long long)pumit_dataset_count(t->train));
@@ -207,7 +208,8 @@ static pumit_status provenance_of(pumit_config *config, const pumit_trainer *t)
     PUMIT__TRY(status);
     PUMIT__TRY(pumit_config_get_string(&init, t->config, "init", ""));
     PUMIT__TRY(set_text(config, "recipe", t->recipe->name));
-    PUMIT__TRY(set_text(config, "init", init));
+    PUMIT__TRY(pumit_config_get_bool(&scratch, t->config, "from_scratch", 0));
+    PUMIT__TRY(set_text(config, "init", scratch ? "" : init));
     PUMIT__TRY(set_text(config, "images", images));
     PUMIT__TRY(set_text(config, "steps", steps));
     PUMIT__TRY(set_text(config, "seed", seed));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fine-tuning for classification: whole images on a grid of patches, a linear head on a transformer, new or pre-trained. */
+#include "lib/tensor/context.h"
 #include "lib/train/init.h"
 
 #include <math.h>
@@ -50,6 +51,9 @@ static pumit_status create(pumit_trainer *t)
     pumit_config_release(config);
     if (status == PUMIT_OK) {
         t->model = pumit_classifier_module(t->classifier);
+        if (!t->resumed)
+            pumit__log(t->ctx, PUMIT_LOG_INFO, "init: new: head.weight, head.bias of %lld classes",
+                       (long long)classes);
         status = pumit__add_part(t, "model", t->model);
     }
     return status;

@@ -117,6 +117,7 @@ void test_volumes(pumit::context &context, const std::string &folder)
     EXPECT(pumit::volume::file_count(context, path) == 1);
     const pumit::dataset images(context, {path, path});
     EXPECT(images.count() == 2 && images.label(0) == -1 && images.volume_at(2) == nullptr);
+    EXPECT(images.subset(pumit::config::parse(R"({"labels": 0.5})")).count() == 1);
     EXPECT(status_of([&] { pumit::volume::read(context, folder + "/absent.nii"); }) != PUMIT_OK);
 }
 

@@ -299,6 +299,8 @@ class Datasets(Case):
             self.assertEqual([images.label(i) for i in range(3)], [0, 1, 0])
             self.assertIn("2.nii", images.name(-1))
             volume = images[1]
+            part = images.subset({"folds": 3, "fold": 1, "held_out": True})
+            self.assertEqual((len(part), part.classes), (1, 2))
             self.assertEqual(len(list(images)), 3)
             with self.assertRaises(IndexError):
                 images[3]

@@ -168,6 +168,13 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
         make(pumit_dataset_open, owner.get(), static_cast<int32_t>(names.size()), names.data(),
              options.get());
     }
+    /** Part of the images: "folds", "fold", "held_out", "labels" (a share), "seed". */
+    dataset subset(const config &options) const
+    {
+        dataset part;
+        part.make(pumit_dataset_subset, get(), options.get());
+        return part;
+    }
     int64_t count() const
     {
         return pumit_dataset_count(get());
@@ -204,6 +211,9 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
         const char *name = pumit_dataset_class_name(get(), label);
         return name ? name : "";
     }
+
+  private:
+    dataset() = default;
 };
 
 /** Called as sources are done; true stops the work. */

@@ -126,6 +126,7 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_label_map_labels": (U8S, HANDLE),
     # dataset.h
     "pumit_dataset_open": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE),
+    "pumit_dataset_subset": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_dataset_release": (VOID, HANDLE),
     "pumit_dataset_count": (I64, HANDLE),
     "pumit_dataset_skipped": (I64, HANDLE),

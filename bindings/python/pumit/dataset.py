@@ -31,6 +31,14 @@ class Dataset(Handle):
         self._owned = Owned(pointer, lib.pumit_dataset_release)
         self._context = context._alive
 
+    def subset(self, options: Options = None) -> Dataset:
+        """Part of the images. Options: "folds", "fold", "held_out", "labels" (a share), "seed"."""
+        part = type(self).__new__(type(self))
+        pointer = made(lib.pumit_dataset_subset, self, as_config(options))
+        part._owned = Owned(pointer, lib.pumit_dataset_release)
+        part._context = self._context
+        return part
+
     def __len__(self) -> int:
         return lib.pumit_dataset_count(self)
 
