@@ -164,14 +164,12 @@ static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_lis
                                const char *split)
 {
     pumit_config *options;
-    int32_t labels;
     *out = NULL;
-    pumit_status status = pumit_config_get_bool(&labels, c->config, "folders_are_labels", 0);
-    if (status != PUMIT_OK) return status;
-    status = pumit_config_create(&options);
+    pumit_status status = pumit_config_create(&options);
     if (status != PUMIT_OK) return status;
     if (split) status = pumit_config_set_string(options, "split", split);
-    if (status == PUMIT_OK) status = pumit_config_set_bool(options, "folders_are_labels", labels);
+    if (status == PUMIT_OK) status = copy_key(options, c->config, "folders_are_labels");
+    if (status == PUMIT_OK) status = copy_key(options, c->config, "label_maps");
     if (status == PUMIT_OK) status = copy_key(options, c->config, "weights");
     if (status == PUMIT_OK)
         status = pumit_dataset_open(out, c->ctx, list->count, list->paths, options);

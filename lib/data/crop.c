@@ -212,6 +212,33 @@ static pumit_status turn(float *dst, const pumit_volume *volume, const pumit__wi
     return PUMIT_OK;
 }
 
+/* The voxel that a place lies in; -1 outside of the image. */
+static int64_t voxel_at(const box *b, const double place[3])
+{
+    int64_t voxel = 0;
+    for (int i = 0; i < 3; i++) {
+        if (!(place[i] >= 0 && place[i] < (double)b->length[i])) return -1;
+        voxel = voxel * b->length[i] + (int64_t)place[i];
+    }
+    return voxel;
+}
+
+void pumit__crop_labels(uint8_t *dst, const uint8_t *labels, const pumit_volume *volume,
+                        const pumit__crop *crop)
+{
+    const box b = plan_box(volume, crop, 1);
+    for (int64_t d = 0; d < crop->size[0]; d++)
+        for (int64_t h = 0; h < crop->size[1]; h++)
+            for (int64_t w = 0; w < crop->size[2]; w++) {
+                double place[3];
+                for (int i = 0; i < 3; i++)
+                    place[i] = b.corner[i] + b.m[i][0] * (double)d + b.m[i][1] * (double)h +
+                               b.m[i][2] * (double)w;
+                const int64_t voxel = voxel_at(&b, place);
+                *dst++ = voxel < 0 ? 0 : labels[voxel];
+            }
+}
+
 /* ------------------------------------------------------------------------------------- intensities */
 
 /* What is not a number becomes 0. */

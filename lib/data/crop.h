@@ -47,6 +47,10 @@ pumit_status pumit__crop_render(float *dst, const pumit_volume *volume, const pu
                                 const pumit__crop *crop, int64_t channels,
                                 pumit__crop_scratch *scratch);
 
+/* The classes at the places of the same crop's voxels, by the nearest voxel; 0 outside of the image. dst: (size...). `labels`: (D, H, W). */
+void pumit__crop_labels(uint8_t *dst, const uint8_t *labels, const pumit_volume *volume,
+                        const pumit__crop *crop);
+
 /* src (count) to dst (count, channels). */
 void pumit__repeat_gray(float *dst, const float *src, int64_t count, int64_t channels);
 

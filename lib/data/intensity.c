@@ -121,9 +121,9 @@ pumit_status pumit__stretch_of(pumit__window *out, const pumit_volume *volume)
 
 pumit_status pumit__window_of(pumit__window *out, const pumit_volume *volume)
 {
-    *out = volume->file ? (pumit__window){0, 1} : (pumit__window){0, 1.0 / 255};
-    return volume->file || pumit__window_is_fixed(volume) ? PUMIT_OK
-                                                          : pumit__stretch_of(out, volume);
+    const bool done = volume->file || volume->normalised;
+    *out = done ? (pumit__window){0, 1} : (pumit__window){0, 1.0 / 255};
+    return done || pumit__window_is_fixed(volume) ? PUMIT_OK : pumit__stretch_of(out, volume);
 }
 
 /* ----------------------------------------------------------------------------------------- voxels */

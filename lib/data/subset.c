@@ -95,7 +95,20 @@ static pumit_status copy_items(pumit_dataset *dst, const pumit_dataset *src, con
         dst->items[dst->count] = *from;
         dst->items[dst->count].name = name;
         pumit__volume_retain(from->volume);
+        if (from->label_map) pumit__label_map_retain(from->label_map);
         dst->count++;
+    }
+    return PUMIT_OK;
+}
+
+static pumit_status copy_names(pumit_dataset *dst, const pumit_dataset *src)
+{
+    dst->class_names = pumit__calloc(src->class_name_count, (int64_t)sizeof *dst->class_names);
+    if (!dst->class_names) return pumit__fail_memory(8 * src->class_name_count, "a subset");
+    for (int64_t i = 0; i < src->class_name_count; i++, dst->class_name_count++) {
+        if (!src->class_names[i]) continue;
+        dst->class_names[i] = pumit__strdup(src->class_names[i]);
+        if (!dst->class_names[i]) return pumit__fail_memory(1, "a subset");
     }
     return PUMIT_OK;
 }
@@ -116,6 +129,7 @@ static pumit_status choose(pumit_dataset *dst, const pumit_dataset *src, candida
                    (long long)src->count);
     qsort(list, (size_t)count, sizeof *list, by_image);
     dst->classes = src->classes;
+    PUMIT__TRY(copy_names(dst, src));
     return copy_items(dst, src, list, count);
 }
 

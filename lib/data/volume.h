@@ -20,7 +20,8 @@ struct pumit_volume {
     int32_t axes[3];    /* the source's numbers of D, H, W */
     bool flips[3];      /* D, H, W run against those */
     bool guessed; /* the file's geometry cannot be used: a spacing or the orientation is made up */
-    bool eight_bit; /* values lie in 0..255 by their type: divided by 255, not stretched */
+    bool normalised; /* voxels are intensities in [0, 1] already */
+    bool eight_bit;  /* values lie in 0..255 by their type: divided by 255, not stretched */
     char modality[16];
     float *voxels; /* (D, H, W, C); NULL where they are in `file` */
 

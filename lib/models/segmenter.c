@@ -4,6 +4,7 @@
 
 #include "lib/models/segmentation_loss.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct pumit_segmenter {
@@ -333,4 +334,54 @@ pumit_status pumit_segmenter_loss(pumit_tensor **out, pumit_segmenter *segmenter
     pumit_tensor *loss = loss_of(segmenter, image, da, labels);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
+}
+
+/* ------------------------------------------------------------------------------- a pre-trained start */
+
+static bool same_shape(const pumit_tensor *a, const pumit_tensor *b)
+{
+    return a->ndim == b->ndim &&
+           memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape) == 0;
+}
+
+static pumit_status copy_values(pumit_tensor *dst, pumit_tensor *src)
+{
+    const int64_t bytes = pumit_tensor_count(src) * pumit_dtype_size(dst->dtype);
+    void *values = pumit__calloc(bytes, 1);
+    if (!values) return pumit__fail_memory(bytes, "weights");
+    pumit_status status = pumit_tensor_read(src, dst->dtype, values, bytes);
+    if (status == PUMIT_OK) status = pumit_tensor_write(dst, dst->dtype, values, bytes);
+    if (status == PUMIT_OK) pumit_tensor_touch(dst);
+    free(values);
+    return status;
+}
+
+static pumit_status take_tensor(pumit_tensor *dst, pumit_tensor *src, const char *name)
+{
+    const int64_t mark = pumit__scope_begin(src->ctx);
+    const int32_t recording = pumit_context_set_recording(src->ctx, 0);
+    pumit_tensor *from = src;
+    if (!same_shape(dst, src) && dst->ndim == 5 && src->ndim == 5 && dst->shape[1] < src->shape[1])
+        from = pumit__pool_depth(src, 1, dst->shape[1], NULL);
+    pumit_status status = from ? PUMIT_OK : pumit__last_status();
+    if (from && !same_shape(dst, from))
+        status = pumit__fail(PUMIT_ERROR_SHAPE, "%s: %s of the transformer does not fit %s", name,
+                             pumit__shape_string(src->ndim, src->shape).text,
+                             pumit__shape_string(dst->ndim, dst->shape).text);
+    if (status == PUMIT_OK) status = copy_values(dst, from);
+    pumit_context_set_recording(src->ctx, recording);
+    pumit__scope_end(src->ctx, mark, NULL);
+    return status;
+}
+
+pumit_status pumit__segmenter_take_vit(pumit_segmenter *segmenter, pumit_vit *vit)
+{
+    pumit_module *const to = pumit_vit_module(segmenter->vit), *const from = pumit_vit_module(vit);
+    for (int64_t i = 0; i < pumit_module_parameter_count(to); i++) {
+        const char *const name = pumit_module_parameter_name(to, i);
+        pumit_tensor *src;
+        PUMIT__TRY(pumit_module_find(&src, from, name));
+        PUMIT__TRY(take_tensor(pumit_module_parameter(to, i), src, name));
+    }
+    return PUMIT_OK;
 }

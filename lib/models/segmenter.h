@@ -22,6 +22,9 @@ typedef struct {
 pumit_status pumit__segmenter_da(int32_t *da, const pumit_segmenter *segmenter,
                                  const double spacing[3]);
 
+/* Copies a transformer's weights into the segmenter's own, whose patch may be shallower: kernels are then summed over depth. */
+pumit_status pumit__segmenter_take_vit(pumit_segmenter *segmenter, pumit_vit *vit);
+
 /* Voxels along D, H, W that sizes of images of that DA are multiples of. */
 void pumit__segmenter_stride(int64_t stride[3], const pumit_segmenter *segmenter, int32_t da);
 

@@ -11,16 +11,18 @@
 #include <unistd.h>
 
 static const pumit__recipe *const RECIPES[] = {&pumit__recipe_tokenizer, &pumit__recipe_vit,
-                                               &pumit__recipe_classify};
+                                               &pumit__recipe_classify, &pumit__recipe_segment};
 
 static pumit_status find_recipe(pumit_trainer *t)
 {
     const char *name;
     PUMIT__TRY(pumit_config_get_string(&name, t->config, "recipe", NULL));
-    PUMIT__REQUIRE(name, "config key 'recipe' is missing: it is 'tokenizer', 'vit' or 'classify'");
+    PUMIT__REQUIRE(
+        name, "config key 'recipe' is missing: it is 'tokenizer', 'vit', 'classify' or 'segment'");
     for (int64_t i = 0; i < PUMIT__COUNT(RECIPES); i++)
         if (strcmp(RECIPES[i]->name, name) == 0) t->recipe = RECIPES[i];
-    PUMIT__REQUIRE(t->recipe, "config key 'recipe' is '%s'; it is 'tokenizer', 'vit' or 'classify'",
+    PUMIT__REQUIRE(t->recipe,
+                   "config key 'recipe' is '%s'; it is 'tokenizer', 'vit', 'classify' or 'segment'",
                    name);
     return PUMIT_OK;
 }
@@ -289,6 +291,7 @@ void pumit_trainer_release(pumit_trainer *trainer)
     pumit_lpips_release(trainer->lpips);
     pumit_discriminator_release(trainer->discriminator);
     pumit_classifier_release(trainer->classifier);
+    pumit_segmenter_release(trainer->segmenter);
     pumit_vit_release(trainer->vit);
     pumit_tokenizer_release(trainer->tokenizer);
     cJSON_Delete(trainer->validation);

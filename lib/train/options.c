@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum kind { WHOLE, REAL, FLAG, TRIPLE, PAIR, TEXT };
+enum kind { WHOLE, REAL, FLAG, TRIPLE, PAIR, REALS, TEXT };
 
 static const struct option {
     const char *key;
@@ -54,6 +54,13 @@ static const struct option {
     {"scale_probability", REAL, AT(scale_probability), 0, 1},
     {"slice_scale_probability", REAL, AT(slice_scale_probability), 0, 1},
     {"rotate_probability", REAL, AT(rotate_probability), 0, 1},
+    {"spacing", REALS, AT(spacing), 0, 1e6},
+    {"foreground", REAL, AT(foreground), 0, 1},
+    {"flips", TRIPLE, AT(flips), 0, 1},
+    {"noise_probability", REAL, AT(noise_probability), 0, 1},
+    {"blur_probability", REAL, AT(blur_probability), 0, 1},
+    {"low_resolution_probability", REAL, AT(low_resolution_probability), 0, 1},
+    {"tone_probability", REAL, AT(tone_probability), 0, 1},
     {"recompute", FLAG, AT(recompute), 0, 1},
     {"norms_every", WHOLE, AT(norms_every), 0, 1e12},
 #undef AT
@@ -89,7 +96,7 @@ static pumit_status raise(cJSON *train, const cJSON *part)
 
 pumit_status pumit__train_options_raise(pumit_config *config, const char *recipe)
 {
-    static const char *const PARTS[] = {"tokenizer", "vit", "classify"};
+    static const char *const PARTS[] = {"tokenizer", "vit", "classify", "segment"};
     cJSON *train = cJSON_GetObjectItemCaseSensitive(config->root, "train");
     pumit_status status = PUMIT_OK;
     for (int64_t i = 0; i < PUMIT__COUNT(PARTS); i++) {
@@ -122,21 +129,31 @@ static pumit_status read_triple(int64_t triple[3], const struct option *option,
     return PUMIT_OK;
 }
 
-/* [least, most] */
-static pumit_status read_pair(double pair[2], const struct option *option, pumit_config *config,
-                              const char *key)
+/* `count` numbers; none where the key is absent. */
+static pumit_status read_reals(double *values, int32_t count, const struct option *option,
+                               const pumit_config *config, const char *key)
 {
     const cJSON *const train = cJSON_GetObjectItemCaseSensitive(config->root, "train");
     const cJSON *const item = cJSON_GetObjectItemCaseSensitive(train, option->key);
     if (!item) return PUMIT_OK;
-    const cJSON *const least = cJSON_GetArrayItem(item, 0);
-    const cJSON *const most = cJSON_GetArrayItem(item, 1);
-    PUMIT__REQUIRE(cJSON_IsArray(item) && cJSON_GetArraySize(item) == 2 && cJSON_IsNumber(least) &&
-                       cJSON_IsNumber(most),
-                   "config key '%s' is not two numbers: [least, most]", key);
-    pair[0] = least->valuedouble;
-    pair[1] = most->valuedouble;
-    for (int32_t i = 0; i < 2; i++) PUMIT__TRY(in_range(option, pair[i]));
+    bool numbers = cJSON_IsArray(item) && cJSON_GetArraySize(item) == count;
+    for (int32_t i = 0; i < count && numbers; i++) {
+        const cJSON *const number = cJSON_GetArrayItem(item, i);
+        numbers = cJSON_IsNumber(number);
+        if (numbers) values[i] = number->valuedouble;
+    }
+    PUMIT__REQUIRE(numbers, "config key '%s' is not %s", key,
+                   count == 2 ? "two numbers: [least, most]"
+                              : "three numbers: [slice, row, column]");
+    for (int32_t i = 0; i < count; i++) PUMIT__TRY(in_range(option, values[i]));
+    return PUMIT_OK;
+}
+
+/* [least, most] */
+static pumit_status read_pair(double pair[2], const struct option *option,
+                              const pumit_config *config, const char *key)
+{
+    PUMIT__TRY(read_reals(pair, 2, option, config, key));
     PUMIT__REQUIRE(pair[0] <= pair[1], "config key '%s' is [%g, %g]: the least comes first", key,
                    pair[0], pair[1]);
     return PUMIT_OK;
@@ -161,6 +178,8 @@ static pumit_status read_option(void *value, const struct option *option, pumit_
         return pumit_config_get_string(value, config, key, NULL);
     case PAIR:
         return read_pair(value, option, config, key);
+    case REALS:
+        return read_reals(value, 3, option, config, key);
     case TRIPLE:
     default:
         return read_triple(value, option, config, key);
@@ -173,7 +192,7 @@ static pumit_status keep_option(const void *value, const struct option *option,
 {
     char text[96];
     const int64_t *const triple = value;
-    const double *const pair = value;
+    const double *const real = value;
     switch (option->kind) {
     case WHOLE:
         return pumit_config_set_int(config, key, *(const int64_t *)value);
@@ -184,7 +203,10 @@ static pumit_status keep_option(const void *value, const struct option *option,
     case TEXT:
         return PUMIT_OK; /* it is the config's own */
     case PAIR:
-        snprintf(text, sizeof text, "[%.17g, %.17g]", pair[0], pair[1]);
+        snprintf(text, sizeof text, "[%.17g, %.17g]", real[0], real[1]);
+        return pumit_config_set_json(config, key, text);
+    case REALS:
+        snprintf(text, sizeof text, "[%.17g, %.17g, %.17g]", real[0], real[1], real[2]);
         return pumit_config_set_json(config, key, text);
     case TRIPLE:
     default:

@@ -10,6 +10,7 @@
 
 #include <pumit/discriminator.h>
 #include <pumit/lpips.h>
+#include <pumit/segmenter.h>
 #include <pumit/train.h>
 
 #include <stdatomic.h>
@@ -56,6 +57,9 @@ typedef struct {
     int64_t most_skipped;          /* steps in a row */
     double ema;                    /* decay of the weights' moving average; 0: none is kept */
     int64_t norms_every;           /* 0: never */
+    double spacing[3], foreground;
+    double noise_probability, blur_probability, low_resolution_probability, tone_probability;
+    int64_t flips[3]; /* 1: along that axis */
     int32_t augment, events, recompute;
     const char *lpips; /* a path, NULL: none; borrowed from the config */
 } pumit__train_options;
@@ -93,7 +97,8 @@ typedef struct pumit__recipe {
         *best; /* the validation figure whose highest value chooses the result; NULL: the last */
 } pumit__recipe;
 
-extern const pumit__recipe pumit__recipe_tokenizer, pumit__recipe_vit, pumit__recipe_classify;
+extern const pumit__recipe pumit__recipe_tokenizer, pumit__recipe_vit, pumit__recipe_classify,
+    pumit__recipe_segment;
 
 struct pumit_trainer {
     pumit_context *ctx;
@@ -110,6 +115,7 @@ struct pumit_trainer {
     pumit_tokenizer *tokenizer;
     pumit_vit *vit;
     pumit_classifier *classifier;
+    pumit_segmenter *segmenter;
     pumit_lpips *lpips;                   /* tokenizer: NULL where the perceptual term is off */
     pumit_discriminator *discriminator;   /* tokenizer: NULL where it learns without one */
     void *own;                            /* the recipe's own: its destroy() frees it */

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/data/patches.h"
+
+#include "lib/data/crop.h"
+#include "lib/data/dataset.h"
+#include "lib/data/degrade.h"
+#include "lib/data/regrid.h"
+#include "lib/tensor/context.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEPT_VOXELS    1024 /* of each class of an image, to put patches about */
+#define MOST_ANGLE     30   /* degrees */
+#define MOST_DEVIATION 0.08 /* of noise */
+#define BLUR_LEAST     0.5  /* voxels */
+#define BLUR_MOST      1.0
+#define MOST_COARSER   2.0
+
+/* Voxels of one class of an image, evenly taken among all. */
+typedef struct {
+    int64_t count, voxels[KEPT_VOXELS];
+} places;
+
+typedef struct {
+    pumit_volume *volume; /* on the network's voxels */
+    uint8_t *labels;      /* (D, H, W) on them */
+    places **classes;     /* of the classes that occur, background left out */
+    int64_t class_count;
+    double weight; /* of the images of its degree of anisotropy up to this one, it included */
+} entry;
+
+struct pumit__patches {
+    pumit_context *ctx;
+    pumit__patches_options options;
+    entry *entries;
+    int64_t count;
+    double weights[PUMIT__MOST_ANISOTROPY + 1]; /* of the images of each degree of anisotropy */
+    uint64_t stream;
+    pumit__crop_scratch scratch;
+    float *spare; /* one patch */
+    int64_t spare_capacity;
+};
+
+/* ------------------------------------------------------------------------------------------- making */
+
+static pumit_status add_class(entry *e, int64_t label, int64_t count, const uint8_t *labels,
+                              int64_t voxels)
+{
+    places *const found = pumit__calloc(1, (int64_t)sizeof *found);
+    if (!found) return pumit__fail_memory((int64_t)sizeof *found, "places of classes");
+    e->classes[e->class_count++] = found;
+    const double step = count > KEPT_VOXELS ? (double)count / KEPT_VOXELS : 1;
+    double next = 0;
+    int64_t seen = 0;
+    for (int64_t i = 0; i < voxels && found->count < KEPT_VOXELS; i++) {
+        if (labels[i] != label) continue;
+        if ((double)seen++ < next) continue;
+        found->voxels[found->count++] = i;
+        next += step;
+    }
+    return PUMIT_OK;
+}
+
+static pumit_status find_classes(entry *e)
+{
+    const int64_t *const s = e->volume->shape, voxels = s[0] * s[1] * s[2];
+    int64_t counts[PUMIT__MOST_CLASSES] = {0};
+    e->classes = pumit__calloc(PUMIT__MOST_CLASSES, (int64_t)sizeof *e->classes);
+    if (!e->classes) return pumit__fail_memory(8 * PUMIT__MOST_CLASSES, "places of classes");
+    for (int64_t i = 0; i < voxels; i++) counts[e->labels[i]]++;
+    for (int64_t label = 1; label < PUMIT__MOST_CLASSES; label++)
+        if (counts[label] > 0) PUMIT__TRY(add_class(e, label, counts[label], e->labels, voxels));
+    return PUMIT_OK;
+}
+
+static pumit_status fill_entry(entry *e, pumit__patches *p, const pumit__dataset_item *item)
+{
+    if (!item->label_map)
+        return pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
+                           "has no label map: every image to learn segmentation from needs one");
+    PUMIT__TRY(pumit__check_channels(item->volume, p->options.channels));
+    PUMIT__TRY(pumit__regrid_volume(&e->volume, item->volume, p->options.spacing));
+    PUMIT__TRY(pumit__regrid_labels(&e->labels, item->label_map, item->volume, e->volume));
+    PUMIT__REQUIRE(item->weight >= 0 && isfinite(item->weight),
+                   "its weight is %g; it must be finite and not negative", item->weight);
+    p->weights[e->volume->anisotropy] += item->weight;
+    e->weight = p->weights[e->volume->anisotropy];
+    return find_classes(e);
+}
+
+static pumit_status fill_entries(pumit__patches *p, const pumit_dataset *dataset)
+{
+    double sum = 0;
+    for (p->count = 0; p->count < dataset->count; p->count++) {
+        const pumit__dataset_item *const item = &dataset->items[p->count];
+        const pumit_status status = fill_entry(&p->entries[p->count], p, item);
+        sum += item->weight;
+        if (status == PUMIT_OK) continue;
+        p->count++; /* what it holds is released */
+        return pumit__fail_in(status, "%s", item->name);
+    }
+    PUMIT__REQUIRE(sum > 0 && isfinite(sum), "the weights of all images sum to %g", sum);
+    return PUMIT_OK;
+}
+
+pumit_status pumit__patches_create(pumit__patches **out, pumit_context *ctx,
+                                   const pumit_dataset *dataset,
+                                   const pumit__patches_options *options)
+{
+    *out = NULL;
+    pumit__patches *p = pumit__calloc(1, (int64_t)sizeof *p);
+    if (!p) return pumit__fail_memory((int64_t)sizeof *p, "patches");
+    p->ctx = pumit__context_retain(ctx);
+    p->options = *options;
+    p->stream = pumit__random_stream("patches");
+    p->entries = pumit__calloc(dataset->count, (int64_t)sizeof *p->entries);
+    const pumit_status status =
+        p->entries ? fill_entries(p, dataset)
+                   : pumit__fail_memory(dataset->count * (int64_t)sizeof *p->entries, "patches");
+    if (status == PUMIT_OK)
+        *out = p;
+    else
+        pumit__patches_release(p);
+    return status;
+}
+
+void pumit__patches_release(pumit__patches *p)
+{
+    if (!p) return;
+    for (int64_t i = 0; i < p->count; i++) {
+        entry *const e = &p->entries[i];
+        for (int64_t c = 0; c < e->class_count; c++) free(e->classes[c]);
+        free(e->classes);
+        free(e->labels);
+        pumit_volume_release(e->volume);
+    }
+    free(p->entries);
+    free(p->spare);
+    pumit__crop_scratch_free(&p->scratch);
+    pumit_context_release(p->ctx);
+    free(p);
+}
+
+/* ------------------------------------------------------------------------------------------ drawing */
+
+/* The random numbers of a patch. */
+enum {
+    IMAGE,
+    ABOUT, /* a class? */
+    CLASS,
+    VOXEL,
+    PLACE, /* three */
+    FLIP = PLACE + 3,
+    ROTATED = FLIP + 3,
+    ANGLE, /* three */
+    SCALED = ANGLE + 3,
+    SCALE,
+    NOISY,
+    NOISE,
+    BLURRED,
+    BLUR,
+    LOWERED,
+    LOWER,
+    TONE /* two for each of four */
+};
+
+typedef struct {
+    uint64_t seed, stream;
+} dice;
+
+static double roll(const dice *d, int number)
+{
+    return pumit__random_uniform(d->seed, d->stream, (uint64_t)number);
+}
+
+/* The image of this degree of anisotropy on whose share of the weights `u` falls. */
+static const entry *find_entry(const pumit__patches *p, int32_t da, double u)
+{
+    const entry *last = NULL;
+    for (int64_t i = 0; i < p->count; i++) {
+        if (p->entries[i].volume->anisotropy != da) continue;
+        last = &p->entries[i];
+        if (last->weight > u * p->weights[da]) return last;
+    }
+    return last;
+}
+
+static int32_t draw_anisotropy(const pumit__patches *p, double u)
+{
+    double sum = 0, all = 0;
+    for (int32_t da = 0; da <= PUMIT__MOST_ANISOTROPY; da++) all += p->weights[da];
+    int32_t last = 0;
+    for (int32_t da = 0; da <= PUMIT__MOST_ANISOTROPY; da++) {
+        if (p->weights[da] == 0) continue;
+        last = da;
+        sum += p->weights[da];
+        if (sum > u * all) break;
+    }
+    return last;
+}
+
+/* Turns r further, from axis i towards axis j. */
+static void turn_further(double r[3][3], int i, int j, double degrees)
+{
+    const double angle = degrees * 3.14159265358979323846 / 180, c = cos(angle), s = sin(angle);
+    for (int k = 0; k < 3; k++) {
+        const double a = r[i][k], b = r[j][k];
+        r[i][k] = c * a - s * b;
+        r[j][k] = s * a + c * b;
+    }
+}
+
+static void draw_turn(pumit__crop *crop, const dice *d, const pumit_volume *v)
+{
+    const bool cubes = v->spacing[0] < 2 * sqrt(v->spacing[1]) * sqrt(v->spacing[2]);
+    for (int k = 0; k < 3; k++) {
+        const double degrees = MOST_ANGLE * (2 * roll(d, ANGLE + k) - 1);
+        if (k == 0)
+            turn_further(crop->turn, 1, 2, degrees);
+        else if (cubes)
+            turn_further(crop->turn, 0, k, degrees);
+    }
+}
+
+static double log_uniform(double least, double most, double u)
+{
+    return least * pow(most / least, u);
+}
+
+static float draw_tone(const dice *d, int tone, double probability, double least, double most)
+{
+    if (!(roll(d, TONE + 2 * tone) < probability)) return 1;
+    return (float)log_uniform(least, most, roll(d, TONE + 2 * tone + 1));
+}
+
+/* Where the patch's middle goes: about a voxel of a class, within the image where it is large enough; else anywhere there. */
+static void draw_place(pumit__crop *crop, const dice *d, const entry *e, double foreground)
+{
+    const int64_t *const shape = e->volume->shape;
+    double middle[3], reach[3];
+    const bool about = e->class_count > 0 && roll(d, ABOUT) < foreground;
+    if (about) {
+        const places *const of = e->classes[(int64_t)(roll(d, CLASS) * (double)e->class_count)];
+        const int64_t voxel = of->voxels[(int64_t)(roll(d, VOXEL) * (double)of->count)];
+        middle[0] = (double)(voxel / (shape[1] * shape[2]));
+        middle[1] = (double)(voxel / shape[2] % shape[1]);
+        middle[2] = (double)(voxel % shape[2]);
+    }
+    pumit__crop_reach(reach, e->volume, crop);
+    for (int i = 0; i < 3; i++) {
+        const double length = (double)shape[i];
+        const double a = fmin(reach[i], length - reach[i]), b = fmax(reach[i], length - reach[i]);
+        const double u = roll(d, PLACE + i);
+        double at = about ? fmin(fmax(middle[i] + u, a), b) : a + u * (b - a);
+        /* Half a voxel away from the grid everything would be blurred for nothing. */
+        if (crop->step[i] == 1 && crop->turn[i][i] == 1)
+            at = round(at - (double)crop->size[i] / 2) + (double)crop->size[i] / 2;
+        crop->start[i] = at - (double)crop->size[i] * crop->step[i] / 2;
+    }
+}
+
+static pumit__crop draw_crop(const pumit__patches *p, const entry *e, const dice *d)
+{
+    const pumit__patch_changes *const c = &p->options.changes;
+    pumit__crop crop = {
+        .step = {1, 1, 1}, .turned = true, .turn = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
+    memcpy(crop.size, p->options.size[e->volume->anisotropy], sizeof crop.size);
+    if (roll(d, SCALED) < c->scale)
+        for (int i = 0; i < 3; i++)
+            crop.step[i] = log_uniform(c->scale_range[0], c->scale_range[1], roll(d, SCALE));
+    if (roll(d, ROTATED) < c->rotate) draw_turn(&crop, d, e->volume);
+    for (int i = 0; i < 3; i++) crop.flip[i] = roll(d, FLIP + i) < c->flip[i];
+    crop.gain = draw_tone(d, 0, c->tone, 0.75, 1.25);
+    crop.contrast = draw_tone(d, 1, c->tone, 0.75, 1.25);
+    crop.gamma = draw_tone(d, 2, c->tone, 0.7, 1.5);
+    crop.inverse_gamma = draw_tone(d, 3, c->tone, 0.7, 1.5);
+    if (e->volume->shape[0] == 1) crop.step[0] = 1;
+    draw_place(&crop, d, e, p->options.foreground);
+    return crop;
+}
+
+/* ------------------------------------------------------------------------------------------ batches */
+
+/* A thick slice is not made thicker yet. */
+static pumit_status degrade(float *values, pumit__patches *p, const pumit__crop *crop,
+                            const pumit_volume *v, int64_t channels, const dice *d)
+{
+    const pumit__patch_changes *const c = &p->options.changes;
+    const int64_t count = crop->size[0] * crop->size[1] * crop->size[2] * channels;
+    const bool chosen[3] = {v->anisotropy == 0, true, true};
+    if (!pumit__grow(&p->spare, &p->spare_capacity, count, (int64_t)sizeof *p->spare))
+        return pumit__fail_memory(count * (int64_t)sizeof *p->spare, "a patch");
+    if (roll(d, BLURRED) < c->blur)
+        pumit__blur(values, p->spare, crop->size, channels,
+                    log_uniform(BLUR_LEAST, BLUR_MOST, roll(d, BLUR)), chosen);
+    if (roll(d, LOWERED) < c->low_resolution)
+        pumit__lower_resolution(values, p->spare, crop->size, channels,
+                                1 + (MOST_COARSER - 1) * roll(d, LOWER), chosen);
+    if (roll(d, NOISY) < c->noise)
+        pumit__add_noise(values, crop->size, channels, MOST_DEVIATION * roll(d, NOISE), d->seed,
+                         d->stream ^ pumit__random_stream("patches.noise"));
+    return PUMIT_OK;
+}
+
+/* One patch into its place of the batch. */
+static pumit_status render(float *image, uint8_t *labels, pumit__patches *p, const entry *e,
+                           const dice *d)
+{
+    static const pumit__window whole = {0, 1};
+    const int64_t channels = p->options.channels;
+    const int64_t computed = pumit__crop_channels(e->volume, channels);
+    const pumit__crop crop = draw_crop(p, e, d);
+    const int64_t count = crop.size[0] * crop.size[1] * crop.size[2];
+    /* A gray patch is computed at the end of its place, from where it is repeated. */
+    float *const at = image + count * (channels - computed);
+    pumit__crop_labels(labels, e->labels, e->volume, &crop);
+    PUMIT__TRY(pumit__crop_render(at, e->volume, &whole, &crop, channels, &p->scratch));
+    PUMIT__TRY(degrade(at, p, &crop, e->volume, computed, d));
+    if (computed < channels) pumit__repeat_gray(image, at, count, channels);
+    return PUMIT_OK;
+}
+
+static pumit_status fill(pumit_tensor *image, pumit_tensor *labels, double spacing[3],
+                         pumit__patches *p, int32_t da, uint64_t seed)
+{
+    void *values, *classes;
+    PUMIT__TRY(pumit_tensor_data(&values, image));
+    PUMIT__TRY(pumit_tensor_data(&classes, labels));
+    const int64_t *const size = p->options.size[da], count = size[0] * size[1] * size[2];
+    for (int64_t b = 0; b < p->options.batch; b++) {
+        const dice d = {seed, (uint64_t)b};
+        const entry *const e = find_entry(p, da, roll(&d, IMAGE));
+        if (b == 0) pumit_volume_spacing(e->volume, spacing);
+        PUMIT__TRY(render((float *)values + b * count * p->options.channels,
+                          (uint8_t *)classes + b * count, p, e, &d));
+    }
+    return PUMIT_OK;
+}
+
+pumit_status pumit__patches_take(pumit_tensor **image, pumit_tensor **labels, double spacing[3],
+                                 pumit__patches *p, int64_t draw)
+{
+    const uint64_t seed = pumit__random(p->options.seed, p->stream, (uint64_t)draw);
+    const int32_t da = draw_anisotropy(p, pumit__random_uniform(seed, p->stream, 0));
+    const int64_t *const size = p->options.size[da];
+    const int64_t shape[5] = {p->options.batch, size[0], size[1], size[2], p->options.channels};
+    *image = *labels = NULL;
+    pumit_status status = pumit_tensor_create(image, p->ctx, PUMIT_F32, 5, shape);
+    if (status == PUMIT_OK) status = pumit_tensor_create(labels, p->ctx, PUMIT_U8, 4, shape);
+    if (status == PUMIT_OK) status = fill(*image, *labels, spacing, p, da, seed);
+    if (status == PUMIT_OK) return PUMIT_OK;
+    pumit_tensor_release(*image);
+    pumit_tensor_release(*labels);
+    *image = *labels = NULL;
+    return status;
+}

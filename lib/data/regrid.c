@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/data/regrid.h"
+
+#include "lib/data/crop.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *volume,
+                        const double spacing[3])
+{
+    for (int i = 0; i < 3; i++) {
+        const double length = (double)volume->shape[i];
+        const bool own = !(spacing[i] > 0) || (i == 0 && isinf(volume->spacing[0]));
+        const double wanted = own ? length : length * volume->spacing[i] / spacing[i];
+        size[i] = wanted < 1.5 ? 1 : (int64_t)(wanted + 0.5);
+        step[i] = own ? 1 : spacing[i] / volume->spacing[i];
+    }
+}
+
+/* Both grids have the same middle, so that what rounding takes or gives is shared by both ends. */
+static pumit__crop plan_crop(const pumit_volume *volume, const double spacing[3])
+{
+    pumit__crop crop = {.gain = 1, .contrast = 1, .gamma = 1, .inverse_gamma = 1};
+    pumit__regrid_plan(crop.size, crop.step, volume, spacing);
+    for (int i = 0; i < 3; i++)
+        crop.start[i] = ((double)volume->shape[i] - (double)crop.size[i] * crop.step[i]) / 2;
+    return crop;
+}
+
+/* The geometry of the crop's voxels: their middles are at start + (i + 1/2) step in source voxels, which are counted from 1/2. */
+static void set_geometry(pumit_volume *dst, const pumit_volume *src, const pumit__crop *crop)
+{
+    memcpy(dst->affine, src->affine, sizeof dst->affine);
+    for (int row = 0; row < 3; row++)
+        for (int i = 0; i < 3; i++) {
+            const double first = crop->start[i] + crop->step[i] / 2 - 0.5;
+            dst->affine[4 * row + 3] += src->affine[4 * row + i] * first;
+            dst->affine[4 * row + i] *= crop->step[i];
+        }
+    for (int i = 0; i < 3; i++) {
+        dst->shape[i] = crop->size[i];
+        dst->spacing[i] = src->spacing[i] * crop->step[i];
+    }
+}
+
+pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_volume *volume,
+                                  const double spacing[3])
+{
+    const pumit__crop crop = plan_crop(volume, spacing);
+    const int64_t channels = volume->shape[3];
+    int64_t values = channels;
+    pumit__crop_scratch scratch = {0};
+    pumit__window window;
+    *out = NULL;
+    for (int i = 0; i < 3; i++)
+        PUMIT__REQUIRE(pumit__multiply(&values, values, crop.size[i]),
+                       "spacing %g x %g x %g mm: too many voxels", spacing[0], spacing[1],
+                       spacing[2]);
+    PUMIT__TRY(pumit__window_of(&window, volume));
+    pumit_volume *made = pumit__calloc(1, sizeof *made);
+    if (!made) return pumit__fail_memory(sizeof *made, "a volume");
+    atomic_init(&made->refs, 1);
+    set_geometry(made, volume, &crop);
+    made->shape[3] = channels;
+    made->normalised = true;
+    made->voxels = pumit__calloc(values, sizeof *made->voxels);
+    pumit_status status = made->voxels ? PUMIT_OK : pumit__fail_memory(4 * values, "a volume");
+    if (status == PUMIT_OK) status = pumit_degree_of_anisotropy(&made->anisotropy, made->spacing);
+    if (status == PUMIT_OK)
+        status = pumit__crop_render(made->voxels, volume, &window, &crop, channels, &scratch);
+    pumit__crop_scratch_free(&scratch);
+    if (status == PUMIT_OK)
+        *out = made;
+    else
+        pumit_volume_release(made);
+    return status;
+}
+
+pumit_status pumit__regrid_labels(uint8_t **out, const pumit_label_map *map,
+                                  const pumit_volume *source, const pumit_volume *target)
+{
+    pumit__crop crop = {0};
+    const int64_t count = target->shape[0] * target->shape[1] * target->shape[2];
+    *out = pumit__calloc(count, 1);
+    if (!*out) return pumit__fail_memory(count, "labels");
+    for (int i = 0; i < 3; i++) {
+        crop.size[i] = target->shape[i];
+        crop.step[i] = isinf(source->spacing[i]) ? 1 : target->spacing[i] / source->spacing[i];
+        crop.start[i] = ((double)source->shape[i] - (double)crop.size[i] * crop.step[i]) / 2;
+    }
+    pumit__crop_labels(*out, map->labels, source, &crop);
+    return PUMIT_OK;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An image and its label map on the voxels that a segmentation network works on. */
+#ifndef PUMIT_LIB_DATA_REGRID_H
+#define PUMIT_LIB_DATA_REGRID_H
+
+#include "lib/data/label_map.h"
+
+/* Sizes and spacings on voxels of `spacing` mm along D, H, W; where it is 0 the image's own stay. A single slice stays one. */
+void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *volume,
+                        const double spacing[3]);
+
+/* A new volume of these voxels, which cover the same place; intensities as networks take them. */
+pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_volume *volume,
+                                  const double spacing[3]);
+
+/* The label map of `source` on the voxels of `target`, by the nearest: (D, H, W), free with free(). */
+pumit_status pumit__regrid_labels(uint8_t **out, const pumit_label_map *map,
+                                  const pumit_volume *source, const pumit_volume *target);
+
+#endif
