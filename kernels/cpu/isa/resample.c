@@ -6,6 +6,7 @@
 #include "kernels/cpu/isa/isa.h"
 #include "kernels/cpu/isa/math.h"
 
+#include <omp.h>
 #include <string.h>
 
 /** For output i of one axis: inputs start[i] .. + count[i], weights from weight[i * most]. */
@@ -100,40 +101,53 @@ static void fill_table(axis_table *table, int32_t kind, int64_t S, int64_t T, in
     }
 }
 
-/** out (channels) = the weighted inputs at output point (d, h, w); `in` is one image. */
-static void sample(const axis_table table[3], const int64_t in_size[3], const float *in, int64_t d,
-                   int64_t h, int64_t w, int64_t channels, float *restrict out)
+/** The input lines that output line (d, h) reads, by their weights, in `sum`; one alone is given as it is. Each has `width` floats. */
+static const float *blend_lines(const axis_table table[3], int64_t in_height, const float *in,
+                                int64_t d, int64_t h, int64_t width, float *restrict sum)
 {
-    memset(out, 0, (size_t)channels * sizeof *out);
-    for (int64_t i = 0; i < table[0].count[d]; i++) {
-        const int64_t plane = (table[0].start[d] + i) * in_size[1];
-        for (int64_t j = 0; j < table[1].count[h]; j++) {
-            const int64_t line = (plane + table[1].start[h] + j) * in_size[2];
-            const float outer =
-                table[0].weight[d * table[0].most + i] * table[1].weight[h * table[1].most + j];
-            for (int64_t k = 0; k < table[2].count[w]; k++) {
-                const float weight = outer * table[2].weight[w * table[2].most + k];
-                const float *from = in + (line + table[2].start[w] + k) * channels;
+    const int64_t planes = table[0].count[d], lines = table[1].count[h];
+    const float *outer = table[0].weight + d * table[0].most,
+                *inner = table[1].weight + h * table[1].most;
+    in += (table[0].start[d] * in_height + table[1].start[h]) * width;
+    if (planes == 1 && lines == 1 && outer[0] * inner[0] == 1) return in;
+    memset(sum, 0, (size_t)width * sizeof *sum);
+    for (int64_t i = 0; i < planes; i++, in += in_height * width)
+        for (int64_t j = 0; j < lines; j++) {
+            const float weight = outer[i] * inner[j], *from = in + j * width;
 #pragma omp simd
-                for (int64_t c = 0; c < channels; c++)
-                    out[c] = multiply_add(weight, from[c], out[c]);
-            }
+            for (int64_t k = 0; k < width; k++) sum[k] = multiply_add(weight, from[k], sum[k]);
         }
+    return sum;
+}
+
+/** Output line `out` from a blended line. */
+static void blend_points(const axis_table *table, const float *line, int64_t count,
+                         int64_t channels, float *restrict out)
+{
+    for (int64_t w = 0; w < count; w++, out += channels) {
+        const float *from = line + table->start[w] * channels,
+                    *weight = table->weight + w * table->most;
+        memset(out, 0, (size_t)channels * sizeof *out);
+        for (int64_t k = 0; k < table->count[w]; k++, from += channels)
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++)
+                out[c] = multiply_add(weight[k], from[c], out[c]);
     }
 }
 
+/** `sums`: a line for each thread. */
 static void resample(const axis_table table[3], const int64_t in_size[3], const int64_t out_size[3],
-                     const float *in, float *out, int64_t n, int64_t channels)
+                     const float *in, float *out, int64_t n, int64_t channels, float *sums)
 {
-    const int64_t lines = n * out_size[0] * out_size[1];
-    const int64_t image = in_size[0] * in_size[1] * in_size[2] * channels;
+    const int64_t lines = n * out_size[0] * out_size[1], width = in_size[2] * channels;
+    const int64_t image = in_size[0] * in_size[1] * width;
 #pragma omp parallel for schedule(static) if (lines * out_size[2] * channels >= PUMIT__CPU_SERIAL)
     for (int64_t line = 0; line < lines; line++) {
         const int64_t h = line % out_size[1], d = line / out_size[1] % out_size[0];
         const float *from = in + line / out_size[1] / out_size[0] * image;
-        for (int64_t w = 0; w < out_size[2]; w++)
-            sample(table, in_size, from, d, h, w, channels,
-                   out + (line * out_size[2] + w) * channels);
+        from =
+            blend_lines(table, in_size[1], from, d, h, width, sums + omp_get_thread_num() * width);
+        blend_points(&table[2], from, out_size[2], channels, out + line * out_size[2] * channels);
     }
 }
 
@@ -150,6 +164,8 @@ static pumit_status run(pumit__cpu_device *device, const pumit_resample_args *ar
     if (args->kind < PUMIT_RESAMPLE_AREA || args->kind > PUMIT_RESAMPLE_BICUBIC ||
         (args->kind == PUMIT_RESAMPLE_BICUBIC && S[0] != T[0]))
         return PUMIT_DECLINED;
+    const int64_t line = in[2] * args->channels;
+    bytes += device->threads * line * (int64_t)sizeof(float);
     char *memory = pumit__cpu_scratch(device, bytes);
     if (!memory) return PUMIT_ERROR_OUT_OF_MEMORY;
     for (int i = 0; i < 3; i++) {
@@ -157,7 +173,8 @@ static pumit_status run(pumit__cpu_device *device, const pumit_resample_args *ar
         fill_table(&table[i], args->kind, S[i], T[i], backward);
     }
     resample(table, in, out, backward ? args->diff_dst : args->src,
-             backward ? args->diff_src : args->dst, args->n, args->channels);
+             backward ? args->diff_src : args->dst, args->n, args->channels,
+             (float *)(void *)memory);
     return PUMIT_OK;
 }
 
