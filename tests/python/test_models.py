@@ -263,6 +263,21 @@ class Segmentation(Case):
             again.forward(image).numpy(), segmenter.forward(image).numpy()
         )
 
+    def test_one_serves_every_spacing(self):
+        keys = {"patch": [8, 8, 8], "adaptive": True, "full_res_channels": [16, 16]}
+        segmenter = pumit.Segmenter(self.context, {**self.CONFIG, **keys})
+        self.assertTrue(segmenter.adaptive)
+        self.assertFalse(pumit.Segmenter(self.context, self.CONFIG).adaptive)
+        for spacing, depth in (((1, 1, 1), 16), ((4, 1, 1), 4), ((math.inf, 1, 1), 1)):
+            size = segmenter.stride(spacing)
+            self.assertEqual(size, (depth, 16, 16))
+            image = pumit.Tensor(self.context, np.ones((1, *size, 3), np.float32))
+            labels = pumit.Tensor(self.context, np.ones((1, *size), np.uint8))
+            self.assertEqual(segmenter.forward(image, spacing).shape, (1, *size, 2))
+            self.assertGreater(segmenter.loss(image, labels, spacing).item(), 0)
+        with self.assertRaises(pumit.InvalidArgumentError):
+            segmenter.forward(image)
+
 
 class Training(Case):
     def trainer(self, name, **keys):
