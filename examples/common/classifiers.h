@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Classifiers of the same classes, whose probabilities are averaged. */
+#ifndef EXAMPLES_COMMON_CLASSIFIERS_H
+#define EXAMPLES_COMMON_CLASSIFIERS_H
+
+#include "examples/common/cli.h"
+
+typedef struct {
+    pumit_classifier *models[CLI_MOST_GIVEN + 1];
+    int count;
+    int64_t classes;
+    pumit_task task;
+    cJSON *names; /* of the classes, an array of strings; NULL: they have none */
+} cli_classifiers;
+
+/* Loads the program's first path and every --model; says what is wrong. Always to be closed. */
+int cli_classifiers_open(cli_classifiers *set, cli *c);
+void cli_classifiers_close(cli_classifiers *set);
+
+/* NULL if it has none; borrowed. */
+const char *cli_class_name(const cli_classifiers *set, int64_t k);
+
+/* Mean probabilities of an image; `row` has room for 2 x classes, the first `classes` are the result. */
+pumit_status cli_classifiers_predict(double *row, const cli_classifiers *set,
+                                     const pumit_volume *image);
+
+#endif
