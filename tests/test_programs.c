@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built programs from outside: how they answer, how they fail, and one small run through all of them. */
+#include "tests/answer.h"
 #include "tests/image_files.h"
 #include "tests/program.h"
 
@@ -20,69 +21,6 @@ static const char *const PROGRAMS[] = {"pumit-prepare",      "pumit-pretrain-tok
                                        "pumit-classify",     "pumit-embed",
                                        "pumit-reconstruct",  "pumit-info"};
 #define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
-#define MOST_WORDS    24
-
-typedef struct {
-    int status; /* of exit */
-    char out[65536], err[8192];
-} answer;
-
-static void read_text(char *text, size_t bytes, const char *name)
-{
-    FILE *file = fopen(files_path(name), "r");
-    ck_assert_ptr_nonnull(file);
-    text[fread(text, 1, bytes - 1, file)] = '\0';
-    fclose(file);
-}
-
-/* One static answer; `line`: the program's name and its arguments, split at blanks. */
-static const answer *run(const char *line)
-{
-    static answer a;
-    static char copy[8192];
-    char *words[MOST_WORDS + 1] = {0}, *rest = NULL;
-    int count = 0, status;
-    snprintf(copy, sizeof copy, "%s", line);
-    for (char *word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-        ck_assert_int_lt(count, MOST_WORDS);
-        words[count++] = word;
-    }
-    ck_assert_int_gt(waitpid(program_start(words), &status, 0), 0);
-    ck_assert_msg(WIFEXITED(status), "%s: ended by signal %d", line, WTERMSIG(status));
-    a.status = WEXITSTATUS(status);
-    read_text(a.out, sizeof a.out, "stdout");
-    read_text(a.err, sizeof a.err, "stderr");
-    return &a;
-}
-
-static const answer *runf(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static const answer *runf(const char *format, ...)
-{
-    char line[8192];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(line, sizeof line, format, list);
-    va_end(list);
-    return run(line);
-}
-
-/* Exit status `status`, nothing on stdout, one line on stderr that begins with the program's name and holds `part`. */
-static void check_line(const answer *a, int status, const char *program, const char *part)
-{
-    const char *const end = strchr(a->err, '\n');
-    ck_assert_msg(a->status == status, "%s: exit status %d: %s", program, a->status, a->err);
-    ck_assert_msg(end && end[1] == '\0', "%s: not one line: %s", program, a->err);
-    ck_assert_msg(strncmp(a->err, program, strlen(program)) == 0 &&
-                      strncmp(a->err + strlen(program), ": ", 2) == 0,
-                  "%s: %s", program, a->err);
-    ck_assert_msg(strstr(a->err, part) != NULL, "%s: \"%s\" lacks \"%s\"", program, a->err, part);
-    ck_assert_msg(a->out[0] == '\0', "%s: stdout: %s", program, a->out);
-}
-
-static void check_done(const answer *a)
-{
-    ck_assert_msg(a->status == 0, "exit status %d: %s", a->status, a->err);
-}
 
 /* ------------------------------------------------------------------------------------------- habits */
 
@@ -207,21 +145,6 @@ START_TEST(bad_models)
 END_TEST
 
 /* -------------------------------------------------------------------------------------------- images */
-
-static double number(const cJSON *tree, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(tree, key);
-    ck_assert_msg(cJSON_IsNumber(item), "%s is missing", key);
-    return item->valuedouble;
-}
-
-static cJSON *parsed(const answer *a)
-{
-    check_done(a);
-    cJSON *tree = cJSON_Parse(a->out);
-    ck_assert_msg(tree != NULL, "no JSON: %s", a->out);
-    return tree;
-}
 
 START_TEST(preparing)
 {
@@ -365,7 +288,8 @@ static void check_classifier(void)
     cJSON_Delete(tree);
     const answer *a = runf("pumit-classify -o %s %s %s", files_path("p.csv"),
                            files_path("cls/model.safetensors"), files_path("set.npz"));
-    check_line(a, 0, "pumit-classify", "AUC");
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "AUC"));
     check_file("p.csv", "image,label,p0,p1\n", 18);
     check_line(runf("pumit-classify -o %s/no/p.csv %s %s", files_path("tiny.json"),
                     files_path("cls/model.safetensors"), files_path("set.npz")),
