@@ -43,7 +43,7 @@ PUMIT_API pumit_status pumit_classification_scores(double *accuracy, double *auc
  * - "confusion": (classes, classes) numbers of images, rows the truth, columns the top class; of labels (classes, 2, 2), [truth][said].
  *
  * Intervals are percentiles of plain bootstrap resamples of the images (Efron & Tibshirani 1993), n of n with replacement, whatever their classes; those
- * in which a figure is not defined are left out of its interval. One image, or no resample with the figure: "low" and "high" are absent.
+ * in which a figure is not defined are left out of its interval. "low" and "high" are absent if there is no resample with the figure, and of one image, for which "bootstrap" is 0.
  * The report is a function of its arguments alone. Keys of `options` (may be NULL):
  * - "bootstrap" (1000): resamples; 0: no intervals.
  * - "confidence" (0.95): between 0 and 1.

@@ -135,7 +135,7 @@ pumit_status pumit__counter_open(pumit__counter *counter, const pumit__judged *j
                        counter->tables && counter->areas && list;
     if (there) fill(counter, list);
     free(list);
-    return there ? PUMIT_OK : pumit__fail_memory(n * classes, "scores");
+    return there ? PUMIT_OK : pumit__fail_memory(n * classes * 4, "scores");
 }
 
 void pumit__counter_close(pumit__counter *counter)
