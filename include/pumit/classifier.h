@@ -16,13 +16,13 @@ extern "C" {
 typedef int32_t pumit_task;
 #define PUMIT_TASK_CLASSES 1 /**< one of several classes: their probabilities sum to one */
 #define PUMIT_TASK_LABELS  2 /**< each class by itself, present or not */
-#define PUMIT_TASK_GRADES                                                                          \
-    3 /**< one of several classes that have an order: probabilities sum to one */
+#define PUMIT_TASK_GRADES  3 /**< one of several classes in an order: probabilities sum to one */
 
 /**
  * Puts a new head (zero weights) on a transformer. The classifier shares `vit` and keeps it alive. Keys:
- * "classes" (required), "image_tokens" ([d,h,w]: the token grid that images are resampled to; default: as for embedding),
- * "seed". Parameters: "backbone.*" and "head.weight", "head.bias". @since 0.1
+ * "classes" (required: their number), "task" ("classes"; or "labels", "grades": a PUMIT_TASK_ by its name), "class_names" (a list of as
+ * many names), "image_tokens" ([d,h,w]: the token grid that images are resampled to; default: as for embedding), "seed".
+ * Parameters: "backbone.*" and "head.weight", "head.bias". All of this is kept in the model's file. @since 0.1
  */
 PUMIT_API pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,
                                                const pumit_config *config);
@@ -43,16 +43,28 @@ PUMIT_API pumit_vit *pumit_classifier_vit(pumit_classifier *classifier);
 /** Number of classes. @since 0.1 */
 PUMIT_API int64_t pumit_classifier_classes(const pumit_classifier *classifier);
 
-/** Logits (N, classes) of images (N, D, H, W, C) in [0, 1]. @since 0.1 */
+/** Which of PUMIT_TASK_. @since 0.1 */
+PUMIT_API pumit_task pumit_classifier_task(const pumit_classifier *classifier);
+
+/** What a class is called; NULL if that is not known. Borrowed. @since 0.1 */
+PUMIT_API const char *pumit_classifier_class_name(const pumit_classifier *classifier, int64_t c);
+
+/**
+ * Logits (N, classes) of images (N, D, H, W, C) in [0, 1]; of PUMIT_TASK_GRADES (N, classes - 1): the log-odds that an image
+ * which has reached grade k is above it (continuation-ratio model). @since 0.1
+ */
 PUMIT_API pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *classifier,
                                                 pumit_tensor *image, const double spacing[3]);
 
-/** Mean cross-entropy, a scalar, recorded. @param labels N class numbers. @since 0.1 */
+/**
+ * Mean over images of -ln p(label), a scalar, recorded; of PUMIT_TASK_LABELS the mean binary cross-entropy over images and labels.
+ * @param labels N class numbers; of PUMIT_TASK_LABELS (N, classes) of 0 and 1. @since 0.1
+ */
 PUMIT_API pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
                                              pumit_tensor *image, const double spacing[3],
                                              const int64_t *labels);
 
-/** Class probabilities (1, classes) of a volume of any size and spacing. @since 0.1 */
+/** Class probabilities (1, classes) of a volume of any size and spacing; they sum to one but for PUMIT_TASK_LABELS. @since 0.1 */
 PUMIT_API pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *classifier,
                                                 const pumit_volume *volume);
 

@@ -17,7 +17,7 @@ extern "C" {
 /**
  * Opens images. Each path is an image file (every volume of a 4D file becomes one image), a folder (searched through
  * all its levels, in the order of names), a text list (.txt: a path a line; .csv: header with a column "path" and optionally
- * "label", "split" and "weight"; relative to the list), a pattern (* ? [ ]) of such paths, a MedMNIST-style .npz, or a prepared
+ * "label", or columns "label.NAME", "split" and "weight"; relative to the list), a pattern (* ? [ ]) of such paths, a MedMNIST-style .npz, or a prepared
  * set (prepare.h: the folder or its images-meta.csv).
  * Keys of `options` (may be NULL):
  * - "split": "train", "val" or "test" of npz, csv and prepared sets (whose images without a split are "train"); default: everything.
@@ -28,7 +28,11 @@ extern "C" {
  *   or with imagesTr and labelsTr (or images and labels), whose files have the same names, the image's with "_0000" behind it if you like; a
  *   dataset.json itself; or a .csv with a column "label_map" beside "path". An image whose label map is missing, broken, or on
  *   another grid is skipped as one that cannot be read.
+ * - "class_names": what the classes 0, 1, ... are called; default: the names of the first folder of classes or list. Other names are an error.
  * - "limits.bytes": most memory for the decoded images; default 4 GiB.
+ * Labels: "label" has class numbers, or names (where the first is no number), numbered in alphabetic order over the whole list, whatever
+ * the split. Images that may have any number of labels have columns "label.NAME" of 0 and 1, or labels (N, K) of 0 and 1 in an archive, up to 62;
+ * prepared sets keep no such labels.
  * Images are decoded once and kept in memory; those of a prepared set stay in their files, and what is needed of them is read when it is
  * needed. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
  * reported through the context's log; nothing readable at all is PUMIT_ERROR_NOT_FOUND. A path that does not exist is an error.
@@ -61,7 +65,8 @@ PUMIT_API int64_t pumit_dataset_count(const pumit_dataset *dataset);
 /** Number of files that could not be read. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_skipped(const pumit_dataset *dataset);
 
-/** Number of classes: 1 + the largest label, or the largest one in a label map; 0 if an image has neither. @since 0.1 */
+/** Number of classes: as many as there are columns of labels, or 1 + the largest label, at least as many as a list or folders name, or 1 + the
+ * largest one in a label map; 0 if an image has none of these. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_classes(const pumit_dataset *dataset);
 
 /** Image i: borrowed from the dataset. NULL if out of range. @since 0.1 */
@@ -70,13 +75,19 @@ PUMIT_API const pumit_volume *pumit_dataset_volume(const pumit_dataset *dataset,
 /** Where image i came from: "file.nii.gz", "file.npz[train 17]". Borrowed. @since 0.1 */
 PUMIT_API const char *pumit_dataset_name(const pumit_dataset *dataset, int64_t i);
 
-/** Label of image i, -1 if it has none. @since 0.1 */
+/** Label of image i, -1 if it has none or may have several. @since 0.1 */
 PUMIT_API int64_t pumit_dataset_label(const pumit_dataset *dataset, int64_t i);
 
 /** Label map of image i: borrowed from the dataset, NULL if it has none. @since 0.1 */
 PUMIT_API const pumit_label_map *pumit_dataset_label_map(const pumit_dataset *dataset, int64_t i);
 
-/** Name of a class as dataset.json tells it; NULL if it is not told. Borrowed. @since 0.1 */
+/** 1 if an image may have several labels at once (PUMIT_TASK_LABELS), 0 if it has one class. @since 0.1 */
+PUMIT_API int32_t pumit_dataset_multilabel(const pumit_dataset *dataset);
+
+/** 1 if image i has this label, or is of this class; else 0. @since 0.1 */
+PUMIT_API int32_t pumit_dataset_has_label(const pumit_dataset *dataset, int64_t i, int64_t label);
+
+/** What a class is called, as folders, lists or dataset.json tell; NULL if that is not known. Borrowed. @since 0.1 */
 PUMIT_API const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label);
 
 #ifdef __cplusplus

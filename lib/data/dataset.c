@@ -38,11 +38,30 @@ static int64_t bytes_of(const pumit__dataset_item *item)
     return shape[0] * shape[1] * shape[2] * each;
 }
 
+/* One number an image, or the same columns for all that are labelled. */
+static pumit_status check_columns(pumit_dataset *dataset, const pumit__label *label,
+                                  const char *name)
+{
+    if (label->value < 0) return PUMIT_OK;
+    if (!dataset->labelled) dataset->columns = label->columns;
+    dataset->labelled = true;
+    if (label->columns == dataset->columns) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_FORMAT,
+                       "%s: has %d columns of labels, images before it have %d: open them apart",
+                       name, (int)label->columns, (int)dataset->columns);
+}
+
 pumit_status pumit__dataset_push(pumit_dataset *dataset, const pumit__dataset_item *given)
 {
     pumit__dataset_item item = *given;
     const char *const name = given->name;
     const int64_t bytes = bytes_of(&item);
+    const pumit_status fits = check_columns(dataset, &item.label, name);
+    if (fits != PUMIT_OK) {
+        pumit_volume_release(item.volume);
+        pumit_label_map_release(item.label_map);
+        return fits;
+    }
     if (bytes > dataset->most_bytes - dataset->bytes) {
         pumit_volume_release(item.volume);
         pumit_label_map_release(item.label_map);
@@ -103,7 +122,7 @@ static pumit_status add_image(pumit_dataset *dataset, pumit__images *images, pum
 {
     pumit__dataset_item item = {.volume = volume,
                                 .name = name_of(images, tag),
-                                .label = tag->label < 0 ? source->label : tag->label,
+                                .label = tag->label.value < 0 ? source->label : tag->label,
                                 .weight = source->weight};
     pumit_status status = item.name
                               ? read_label_map(&item.label_map, dataset, images, volume, source)
@@ -149,7 +168,7 @@ static void on_ignored(void *user, const char *path)
 }
 
 /* Of the last description that names any. */
-static pumit_status take_names(pumit_dataset *dataset, const cJSON *description)
+static pumit_status take_names(pumit__class_names *classes, const cJSON *description)
 {
     const cJSON *const labels = cJSON_GetObjectItemCaseSensitive(description, "labels");
     for (const cJSON *item = labels ? labels->child : NULL; item; item = item->next) {
@@ -162,26 +181,18 @@ static pumit_status take_names(pumit_dataset *dataset, const cJSON *description)
             continue; /* regions of several numbers */
         }
         if (number < 0 || number >= PUMIT__MOST_CLASSES) continue;
-        if (!pumit__grow(&dataset->class_names, &dataset->class_name_capacity, number + 1,
-                         (int64_t)sizeof *dataset->class_names))
-            return pumit__fail_memory((number + 1) * 8, "names of classes");
-        while (dataset->class_name_count <= number)
-            dataset->class_names[dataset->class_name_count++] = NULL;
-        free(dataset->class_names[number]);
-        dataset->class_names[number] = pumit__strdup(name);
-        if (!dataset->class_names[number]) return pumit__fail_memory(1, "names of classes");
+        PUMIT__TRY(pumit__class_put(classes, number, name));
     }
     return PUMIT_OK;
 }
 
-static pumit_status add_path(pumit_dataset *dataset, pumit__sources *sources, const char *path,
-                             const layout *kind)
+static pumit_status add_path(pumit__sources *sources, const char *path, const layout *kind)
 {
     cJSON *description = NULL;
     if (kind->folders_are_labels) return pumit__sources_add_classes(sources, path);
     if (!kind->label_maps) return pumit__sources_add(sources, path);
     pumit_status status = pumit__sources_add_pairs(sources, &description, path);
-    if (status == PUMIT_OK) status = take_names(dataset, description);
+    if (status == PUMIT_OK) status = take_names(&sources->classes, description);
     cJSON_Delete(description);
     return status;
 }
@@ -190,11 +201,13 @@ static pumit_status add_paths(pumit_dataset *dataset, int32_t count, const char 
                               const layout *kind)
 {
     pumit__sources sources = {.split = dataset->split, .ignored = on_ignored, .user = dataset};
-    pumit_status status = PUMIT_OK;
+    pumit_status status = pumit__class_read(&sources.classes, dataset->given_names);
     for (int32_t i = 0; status == PUMIT_OK && i < count; i++)
-        status = add_path(dataset, &sources, paths[i], kind);
+        status = add_path(&sources, paths[i], kind);
     for (int64_t i = 0; status == PUMIT_OK && i < sources.count; i++)
         status = pumit__dataset_skip(dataset, add_source(dataset, &sources.items[i]));
+    dataset->names = sources.classes;
+    sources.classes = (pumit__class_names){0};
     pumit__sources_free(&sources);
     return status;
 }
@@ -217,6 +230,8 @@ static pumit_status read_options(pumit_dataset *dataset, layout *kind, const pum
     PUMIT__TRY(pumit_config_get_bool(&kind->label_maps, options, "label_maps", 0));
     PUMIT__REQUIRE(!kind->folders_are_labels || !kind->label_maps,
                    "folders_are_labels and label_maps: a path is laid out in one way");
+    dataset->given_names =
+        cJSON_GetObjectItemCaseSensitive(pumit__config_json(options), "class_names");
     PUMIT__TRY(
         pumit_config_get_int(&dataset->most_bytes, options, "limits.bytes", INT64_C(4) << 30));
     PUMIT__REQUIRE(dataset->most_bytes > 0, "limits.bytes: %lld is not positive",
@@ -238,7 +253,7 @@ static pumit_status fail_empty(const pumit_dataset *dataset, int32_t count, cons
 static int64_t largest_label(const pumit__dataset_item *item)
 {
     const pumit_label_map *const map = item->label_map;
-    if (!map) return item->label;
+    if (!map) return item->label.value;
     uint8_t most = 0;
     for (int64_t i = 0; i < map->shape[0] * map->shape[1] * map->shape[2]; i++)
         if (map->labels[i] > most) most = map->labels[i];
@@ -247,13 +262,15 @@ static int64_t largest_label(const pumit__dataset_item *item)
 
 static void count_classes(pumit_dataset *dataset)
 {
+    if (!dataset->items[0].label_map)
+        dataset->classes = dataset->columns ? dataset->columns : dataset->names.count;
     for (int64_t i = 0; i < dataset->count; i++) {
         const int64_t label = largest_label(&dataset->items[i]);
         if (label < 0) {
             dataset->classes = 0;
             return;
         }
-        if (label >= dataset->classes) dataset->classes = label + 1;
+        if (!dataset->columns && label >= dataset->classes) dataset->classes = label + 1;
     }
 }
 
@@ -274,7 +291,7 @@ pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context, int
     count_classes(dataset);
     dataset->ctx = NULL;
     dataset->split = NULL;
-    dataset->weights = NULL;
+    dataset->weights = dataset->given_names = NULL;
     *out = dataset;
     return PUMIT_OK;
 out:
@@ -290,9 +307,8 @@ void pumit_dataset_release(pumit_dataset *dataset)
         pumit_label_map_release(dataset->items[i].label_map);
         free(dataset->items[i].name);
     }
-    for (int64_t i = 0; i < dataset->class_name_count; i++) free(dataset->class_names[i]);
-    free(dataset->class_names);
     free(dataset->items);
+    pumit__class_free(&dataset->names);
     free(dataset);
 }
 
@@ -339,15 +355,28 @@ const char *pumit_dataset_name(const pumit_dataset *dataset, int64_t i)
 
 int64_t pumit_dataset_label(const pumit_dataset *dataset, int64_t i)
 {
-    return item(dataset, i) ? item(dataset, i)->label : -1;
+    return item(dataset, i) && !dataset->columns ? item(dataset, i)->label.value : -1;
+}
+
+int32_t pumit_dataset_multilabel(const pumit_dataset *dataset)
+{
+    return dataset->columns > 0;
+}
+
+int32_t pumit_dataset_has_label(const pumit_dataset *dataset, int64_t i, int64_t label)
+{
+    const int64_t value = item(dataset, i) ? item(dataset, i)->label.value : -1;
+    if (value < 0) return 0;
+    if (!dataset->columns) return value == label;
+    return label >= 0 && label < dataset->columns && (value >> label & 1);
+}
+
+const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label)
+{
+    return label >= 0 && label < dataset->names.count ? dataset->names.names[label] : NULL;
 }
 
 const pumit_label_map *pumit_dataset_label_map(const pumit_dataset *dataset, int64_t i)
 {
     return item(dataset, i) ? item(dataset, i)->label_map : NULL;
-}
-
-const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label)
-{
-    return label >= 0 && label < dataset->class_name_count ? dataset->class_names[label] : NULL;
 }

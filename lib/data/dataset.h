@@ -3,15 +3,15 @@
 #ifndef PUMIT_LIB_DATA_DATASET_H
 #define PUMIT_LIB_DATA_DATASET_H
 
-#include "lib/base/config.h"
 #include "lib/data/label_map.h"
+#include "lib/data/labels.h"
 
 #include <pumit/dataset.h>
 
 typedef struct {
     pumit_volume *volume;
     char *name;
-    int64_t label;              /* -1: none */
+    pumit__label label;
     pumit_label_map *label_map; /* NULL: none */
     double weight;              /* how often the sampler draws it beside others; 1 unless told */
 } pumit__dataset_item;
@@ -20,11 +20,13 @@ struct pumit_dataset {
     pumit_context *ctx; /* while opening only */
     pumit__dataset_item *items;
     int64_t count, capacity, skipped, classes;
-    char **class_names; /* entries may be NULL */
-    int64_t class_name_count, class_name_capacity;
+    int32_t columns;           /* labels that an image may have at once; 0: each has one class */
+    pumit__class_names names;  /* of the classes; none: unknown */
     int64_t bytes, most_bytes; /* of voxels */
     const char *split;         /* while opening only: "train", "val", "test", or NULL for all */
     const cJSON *weights;      /* while opening only: rules [pattern, factor], or NULL */
+    const cJSON *given_names;  /* while opening only: of classes, or NULL */
+    bool labelled;             /* an image has a label: `columns` is known */
     bool full;                 /* the byte limit was met: no reason to go on */
     char reason[256];          /* why the last file was skipped */
 };
@@ -39,7 +41,7 @@ uint64_t pumit__dataset_digest(const pumit_dataset *dataset);
 pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status);
 
 /* The images of a prepared folder that are of the dataset's split. `label` stands for missing ones. */
-pumit_status pumit__dataset_add_prepared(pumit_dataset *dataset, const char *folder, int64_t label,
-                                         double weight);
+pumit_status pumit__dataset_add_prepared(pumit_dataset *dataset, const char *folder,
+                                         pumit__label label, double weight);
 
 #endif

@@ -141,13 +141,26 @@ pumit_status pumit__sources_add_folder(pumit__sources *sources, const char *path
     return walk_named(sources, path, tags, NULL);
 }
 
-static pumit_status add_class(pumit__sources *sources, const char *path, int64_t *label)
+static bool is_folder(const char *path)
 {
     struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static pumit_status add_class(pumit__sources *sources, const char *path)
+{
     pumit__source_tags tags = PUMIT__NO_TAGS;
-    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        tags.label = (*label)++;
-        return walk(sources, path, &tags, NULL);
+    if (is_folder(path)) {
+        tags.label.value = pumit__class_find(&sources->classes, last_part(path));
+        if (tags.label.value >= 0) return walk(sources, path, &tags, NULL);
+        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is none of the %lld classes", path,
+                           (long long)sources->classes.count);
     }
     if (has_image_ending(path) && sources->ignored) sources->ignored(sources->user, path);
     return PUMIT_OK;
@@ -156,18 +169,19 @@ static pumit_status add_class(pumit__sources *sources, const char *path, int64_t
 pumit_status pumit__sources_add_classes(pumit__sources *sources, const char *path)
 {
     listing entries;
-    struct stat info;
-    int64_t label = 0;
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+    if (!is_folder(path))
         return pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
                            "%s: is not a folder of one folder per class (folders_are_labels)",
                            path);
     PUMIT__TRY(list_folder(&entries, path));
-    const char *slash = strrchr(path, '/');
-    sources->collection = slash && slash[1] ? slash + 1 : path;
+    sources->collection = last_part(path);
+    const bool named = sources->classes.count > 0;
     pumit_status status = PUMIT_OK;
+    for (int64_t i = 0; status == PUMIT_OK && !named && i < entries.count; i++)
+        if (is_folder(entries.paths[i]))
+            status = pumit__class_add(&sources->classes, last_part(entries.paths[i]));
     for (int64_t i = 0; status == PUMIT_OK && i < entries.count; i++)
-        status = add_class(sources, entries.paths[i], &label);
+        status = add_class(sources, entries.paths[i]);
     sources->collection = NULL;
     free_listing(&entries);
     return status;

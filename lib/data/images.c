@@ -17,7 +17,7 @@ pumit_status pumit__images_open(pumit__images *out, const pumit_context *ctx, co
 pumit_status pumit__images_next(pumit_volume **out, pumit__image_tag *tag, pumit__images *images)
 {
     *out = NULL;
-    *tag = (pumit__image_tag){-1, images->next, ""};
+    *tag = (pumit__image_tag){PUMIT__NO_LABEL, images->next, ""};
     if (images->archive) return pumit__archive_next(out, tag, images->archive);
     if (images->next == images->count) return PUMIT_OK;
     images->next++;

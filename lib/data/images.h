@@ -3,6 +3,7 @@
 #ifndef PUMIT_LIB_DATA_IMAGES_H
 #define PUMIT_LIB_DATA_IMAGES_H
 
+#include "lib/data/labels.h"
 #include "lib/data/volume.h"
 
 typedef struct pumit__archive pumit__archive;
@@ -17,7 +18,7 @@ typedef struct {
 
 /* What the file says of an image. */
 typedef struct {
-    int64_t label;     /* -1: nothing */
+    pumit__label label;
     int64_t index;     /* in the file, or in the archive's split */
     const char *split; /* of an archive, else "" */
 } pumit__image_tag;

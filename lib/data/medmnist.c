@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MedMNIST-style archives: SPLIT_images (N, H, W), (N, H, W, 3) or (N, D, H, W), and SPLIT_labels (N) or (N, 1). */
+/* MedMNIST-style archives: SPLIT_images (N, H, W), (N, H, W, 3) or (N, D, H, W), and SPLIT_labels (N) or (N, 1), or
+ * (N, K) of 0 and 1: which of K labels an image has. */
 #include "lib/data/images.h"
 #include "lib/data/npy.h"
 
@@ -49,22 +50,37 @@ static pumit_status choose_layout(pumit__image *out, const pumit__array *a, cons
 static pumit_status check_labels(const pumit__array *labels, int64_t images, const char *path,
                                  const char *key)
 {
-    if ((labels->ndim == 1 || (labels->ndim == 2 && labels->shape[1] == 1)) &&
-        labels->shape[0] == images)
+    const bool matrix = labels->ndim == 2;
+    if ((labels->ndim == 1 || matrix) && labels->shape[0] == images &&
+        (!matrix || (labels->shape[1] >= 1 && labels->shape[1] <= PUMIT__MOST_LABELS)))
         return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
-                       "%s: %s is not of shape (%lld) or (%lld, 1): one label an image", path, key,
-                       (long long)images, (long long)images);
+                       "%s: %s_labels is not of shape (%lld) or (%lld, 1): one label an image; nor "
+                       "(%lld, K) with at most %d labels",
+                       path, key, (long long)images, (long long)images, (long long)images,
+                       PUMIT__MOST_LABELS);
 }
 
-static pumit_status label_of(int64_t *out, const pumit__array *labels, int64_t i, const char *path)
+static pumit_status label_of(pumit__label *out, const pumit__array *labels, int64_t i,
+                             const char *path)
 {
-    float value;
-    pumit__array_item(&value, labels, i);
-    if (!(value >= 0 && value < 1e6f) || value != floorf(value))
-        return pumit__fail(PUMIT_ERROR_FORMAT, "%s: label %lld is %g, no class number", path,
-                           (long long)i, (double)value);
-    *out = (int64_t)value;
+    float values[PUMIT__MOST_LABELS];
+    const int64_t columns = labels->ndim == 2 ? labels->shape[1] : 1;
+    pumit__array_item(values, labels, i);
+    if (columns == 1) {
+        if (!(values[0] >= 0 && values[0] <= PUMIT__MOST_CLASS) || values[0] != floorf(values[0]))
+            return pumit__fail(PUMIT_ERROR_FORMAT, "%s: label %lld is %g, no class number", path,
+                               (long long)i, (double)values[0]);
+        *out = (pumit__label){(int64_t)values[0], 0};
+        return PUMIT_OK;
+    }
+    *out = (pumit__label){0, (int32_t)columns};
+    for (int64_t k = 0; k < columns; k++) {
+        if (values[k] != 0 && values[k] != 1)
+            return pumit__fail(PUMIT_ERROR_FORMAT, "%s: label %lld of image %lld is %g, not 0 or 1",
+                               path, (long long)k, (long long)i, (double)values[k]);
+        if (values[k] == 1) out->value |= INT64_C(1) << k;
+    }
     return PUMIT_OK;
 }
 
@@ -137,7 +153,7 @@ pumit_status pumit__archive_next(pumit_volume **out, pumit__image_tag *tag, pumi
             PUMIT__TRY(open_split(a, split));
     }
     const int64_t i = a->next++;
-    *tag = (pumit__image_tag){-1, i, SPLITS[a->split]};
+    *tag = (pumit__image_tag){PUMIT__NO_LABEL, i, SPLITS[a->split]};
     if (a->labelled) PUMIT__TRY(label_of(&tag->label, &a->labels, i, a->path));
     return read_image(out, a, i);
 }

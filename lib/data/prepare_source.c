@@ -190,16 +190,20 @@ static pumit_status skip_image(pumit__prepared_source *out, const job *j,
     return out->skipped.failed ? pumit__fail_memory(0, "a list of files") : PUMIT_OK;
 }
 
+/* The table has room for one class number an image. */
+static int64_t label_of(const job *j, const pumit__image_tag *tag)
+{
+    const pumit__label label = tag->label.value < 0 ? j->source->label : tag->label;
+    return label.columns ? -1 : label.value;
+}
+
 static pumit_status keep_entry(job *j, const pumit_volume *volume, const pumit__image_tag *tag,
                                const pumit__prepared_image *image, char *key, int64_t number)
 {
     if (!pumit__grow(&j->entries, &j->capacity, j->count + 1, sizeof *j->entries))
         return pumit__fail_memory((int64_t)sizeof *j->entries, "a table of images");
     entry *e = &j->entries[j->count++];
-    *e = (entry){.image = *image,
-                 .key = key,
-                 .label = tag->label < 0 ? j->source->label : tag->label,
-                 .volume = number};
+    *e = (entry){.image = *image, .key = key, .label = label_of(j, tag), .volume = number};
     e->image.voxels = NULL;
     snprintf(e->modality, sizeof e->modality, "%s", modality_of(j, volume));
     snprintf(e->split, sizeof e->split, "%s", split_of(j, tag));

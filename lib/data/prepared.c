@@ -14,7 +14,6 @@
 /* Bytes before the voxels of a .npy: numpy fills them up to a multiple of 64, and this one does not fit into 64. */
 #define LEAST_HEAD 128
 #define MOST_HEAD  65536
-#define MOST_LABEL 1000000 /* as in lists */
 
 static const char *const NAMES[] = {
 #define X(name, text) text,
@@ -282,15 +281,18 @@ static char *name_of(const pumit_volume *volume, const pumit__prepared_row *row)
 }
 
 static pumit_status add_row(pumit_dataset *dataset, const char *folder,
-                            const pumit__prepared_row *row, int64_t label, double weight)
+                            const pumit__prepared_row *row, pumit__label label, double weight)
 {
     double own = 1;
     const char *split =
         *row->fields[PUMIT__COLUMN_SPLIT] ? row->fields[PUMIT__COLUMN_SPLIT] : "train";
     if (dataset->split && strcasecmp(split, dataset->split) != 0) return PUMIT_OK;
-    if (*row->fields[PUMIT__COLUMN_LABEL] &&
-        (!parse_size(&label, row->fields[PUMIT__COLUMN_LABEL]) || label < 0 || label > MOST_LABEL))
-        return fail_field(folder, row, PUMIT__COLUMN_LABEL);
+    if (*row->fields[PUMIT__COLUMN_LABEL]) {
+        label.columns = 0;
+        if (!parse_size(&label.value, row->fields[PUMIT__COLUMN_LABEL]) || label.value < 0 ||
+            label.value > PUMIT__MOST_CLASS)
+            return fail_field(folder, row, PUMIT__COLUMN_LABEL);
+    }
     if (*row->fields[PUMIT__COLUMN_WEIGHT] &&
         (!parse_double(&own, row->fields[PUMIT__COLUMN_WEIGHT]) || !(own >= 0) || !isfinite(own)))
         return fail_field(folder, row, PUMIT__COLUMN_WEIGHT);
@@ -308,8 +310,8 @@ static pumit_status add_row(pumit_dataset *dataset, const char *folder,
     return status;
 }
 
-pumit_status pumit__dataset_add_prepared(pumit_dataset *dataset, const char *folder, int64_t label,
-                                         double weight)
+pumit_status pumit__dataset_add_prepared(pumit_dataset *dataset, const char *folder,
+                                         pumit__label label, double weight)
 {
     pumit__csv_locale locale;
     pumit__prepared_table table;

@@ -21,6 +21,7 @@ void pumit__sources_free(pumit__sources *sources)
 {
     for (int64_t i = 0; i < sources->count; i++) free_source(&sources->items[i]);
     free(sources->items);
+    pumit__class_free(&sources->classes);
     *sources = (pumit__sources){0};
 }
 

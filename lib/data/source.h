@@ -3,7 +3,7 @@
 #ifndef PUMIT_LIB_DATA_SOURCE_H
 #define PUMIT_LIB_DATA_SOURCE_H
 
-#include "lib/base/config.h"
+#include "lib/data/labels.h"
 
 #define PUMIT__SOURCE_WORD 16 /* bytes of a split's or modality's name */
 
@@ -13,8 +13,8 @@ typedef struct {
         collection; /* what it belongs to: name of the folder, list or archive that was asked for */
     char *label_map; /* path of the image's label map, NULL: none */
     char split[PUMIT__SOURCE_WORD], modality[PUMIT__SOURCE_WORD]; /* "": not told */
-    int64_t label;                                                /* -1: none */
-    double weight;                                                /* 1 unless told */
+    pumit__label label;
+    double weight; /* 1 unless told */
     bool prepared;
     pumit_status status; /* not PUMIT_OK: there is nothing to read here, `reason` tells why */
     char *reason;
@@ -27,7 +27,8 @@ typedef struct {
     void (*ignored)(void *user,
                     const char *path); /* of a file that no class's folder holds; may be NULL */
     void *user;
-    const char *collection; /* of what is being added */
+    pumit__class_names classes; /* given, or those of the first folder or list that has names */
+    const char *collection;     /* of what is being added */
 } pumit__sources;
 
 /* A file, folder, list (.txt, .csv), pattern (* ? [) or prepared set. What cannot be read inside a folder or list becomes a source with a
@@ -37,7 +38,7 @@ pumit_status pumit__sources_add(pumit__sources *sources, const char *path);
  * there is none; release with cJSON_Delete(). */
 pumit_status pumit__sources_add_pairs(pumit__sources *sources, cJSON **description,
                                       const char *path);
-/* A folder of one folder per class. */
+/* A folder of one folder per class. Names of classes, where there are none yet, become those of the folders. */
 pumit_status pumit__sources_add_classes(pumit__sources *sources, const char *path);
 void pumit__sources_free(pumit__sources *sources);
 
@@ -45,11 +46,11 @@ void pumit__sources_free(pumit__sources *sources);
 
 /* What a list says of the files of one line. */
 typedef struct {
-    int64_t label;
+    pumit__label label;
     double weight;
     const char *split, *modality, *label_map; /* label_map: a path, NULL for none */
 } pumit__source_tags;
-#define PUMIT__NO_TAGS ((pumit__source_tags){-1, 1, "", "", NULL})
+#define PUMIT__NO_TAGS ((pumit__source_tags){PUMIT__NO_LABEL, 1, "", "", NULL})
 
 /* One more source; `status` and pumit_last_error() tell why it cannot be read, PUMIT_OK: it is still to be tried. */
 pumit_status pumit__sources_push(pumit__sources *sources, const char *path,

@@ -101,25 +101,13 @@ static pumit_status copy_items(pumit_dataset *dst, const pumit_dataset *src, con
     return PUMIT_OK;
 }
 
-static pumit_status copy_names(pumit_dataset *dst, const pumit_dataset *src)
-{
-    dst->class_names = pumit__calloc(src->class_name_count, (int64_t)sizeof *dst->class_names);
-    if (!dst->class_names) return pumit__fail_memory(8 * src->class_name_count, "a subset");
-    for (int64_t i = 0; i < src->class_name_count; i++, dst->class_name_count++) {
-        if (!src->class_names[i]) continue;
-        dst->class_names[i] = pumit__strdup(src->class_names[i]);
-        if (!dst->class_names[i]) return pumit__fail_memory(1, "a subset");
-    }
-    return PUMIT_OK;
-}
-
 static pumit_status choose(pumit_dataset *dst, const pumit_dataset *src, candidate *list,
                            const settings *s)
 {
     const uint64_t stream = pumit__random_stream("dataset.subset");
     for (int64_t i = 0; i < src->count; i++)
         list[i] = (candidate){.image = i,
-                              .label = src->items[i].label,
+                              .label = src->items[i].label.value,
                               .random = pumit__random((uint64_t)s->seed, stream, (uint64_t)i)};
     qsort(list, (size_t)src->count, sizeof *list, by_label);
     const int64_t count = choose_share(list, choose_fold(list, src->count, s), s);
@@ -129,7 +117,8 @@ static pumit_status choose(pumit_dataset *dst, const pumit_dataset *src, candida
                    (long long)src->count);
     qsort(list, (size_t)count, sizeof *list, by_image);
     dst->classes = src->classes;
-    PUMIT__TRY(copy_names(dst, src));
+    dst->columns = src->columns;
+    PUMIT__TRY(pumit__class_copy(&dst->names, &src->names));
     return copy_items(dst, src, list, count);
 }
 

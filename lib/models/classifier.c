@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A linear head on what a transformer's tokens say on average: logits = head(pooled hidden states). */
+#include "lib/models/classifier.h"
 #include "lib/data/fit.h"
+#include "lib/data/labels.h"
 #include "lib/models/vit.h"
 
 #include <pumit/classifier.h>
@@ -11,13 +13,18 @@
 struct pumit_classifier {
     pumit_module module;
     pumit_vit *vit; /* owned reference */
+    pumit_task task;
     int64_t classes;
+    bool frozen;
+    pumit__class_names names;
     pumit__layer head;
 };
 
 static void destroy(pumit_module *module)
 {
-    pumit_vit_release(((pumit_classifier *)module)->vit);
+    pumit_classifier *const classifier = (pumit_classifier *)module;
+    pumit__class_free(&classifier->names);
+    pumit_vit_release(classifier->vit);
 }
 
 /* The configuration that goes into the file: the head's, and the transformer's under "vit". */
@@ -33,6 +40,27 @@ static pumit_status keep_config(pumit_classifier *classifier)
     return status;
 }
 
+static pumit_status read_config(pumit_classifier *classifier, const pumit_config *config)
+{
+    const char *task;
+    pumit__class_names *const names = &classifier->names;
+    PUMIT__TRY(pumit_config_get_string(&task, config, "task", "classes"));
+    PUMIT__TRY(pumit__fail_in(pumit__task_from_name(&classifier->task, task), "classifier"));
+    PUMIT__TRY(pumit_config_get_int(&classifier->classes, config, "classes", 0));
+    const int64_t least = classifier->task == PUMIT_TASK_LABELS ? 1 : 2;
+    PUMIT__REQUIRE(classifier->classes >= least && classifier->classes <= 1 << 20,
+                   "classifier: classes is %lld, it must be in %lld..2^20",
+                   (long long)classifier->classes, (long long)least);
+    PUMIT__TRY(
+        pumit__fail_in(pumit__class_read(names, cJSON_GetObjectItemCaseSensitive(
+                                                    pumit__config_json(config), "class_names")),
+                       "classifier"));
+    PUMIT__REQUIRE(names->count == 0 || names->count == classifier->classes,
+                   "classifier: class_names holds %lld names, there are %lld classes",
+                   (long long)names->count, (long long)classifier->classes);
+    return PUMIT_OK;
+}
+
 /* Takes the reference to `vit`, also on failure. */
 static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_config *config,
                              bool random)
@@ -46,16 +74,13 @@ static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_con
     }
     pumit_module *module = &classifier->module;
     classifier->vit = vit;
-    pumit_status status = pumit_config_get_int(&classifier->classes, config, "classes", 0);
-    if (status == PUMIT_OK && (classifier->classes < 2 || classifier->classes > 1 << 20))
-        status = pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
-                             "classifier: classes is %lld, it must be in 2..2^20",
-                             (long long)classifier->classes);
+    pumit_status status = read_config(classifier, config);
     if (status == PUMIT_OK) status = keep_config(classifier);
     if (status == PUMIT_OK) {
         pumit__module_share(module, backbone, "backbone.");
-        classifier->head = pumit__module_linear(module, pumit_vit_dim(vit), classifier->classes,
-                                                true, 0.0, "head");
+        classifier->head = pumit__module_linear(
+            module, pumit_vit_dim(vit), pumit__class_outputs(classifier->task, classifier->classes),
+            true, 0.0, "head");
         status = module->status;
     }
     if (status == PUMIT_OK)
@@ -116,14 +141,38 @@ int64_t pumit_classifier_classes(const pumit_classifier *classifier)
     return classifier->classes;
 }
 
+pumit_task pumit_classifier_task(const pumit_classifier *classifier)
+{
+    return classifier->task;
+}
+
+const char *pumit_classifier_class_name(const pumit_classifier *classifier, int64_t c)
+{
+    return c >= 0 && c < classifier->names.count ? classifier->names.names[c] : NULL;
+}
+
+void pumit__classifier_freeze(pumit_classifier *classifier)
+{
+    classifier->frozen = true;
+}
+
 /* ------------------------------------------------------------------------------------------ forward */
 
-static pumit_tensor *logits_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)
+static pumit_tensor *features_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)
 {
     pumit_tensor *x = pumit__vit_normalize(classifier->vit, image, da);
     pumit_tensor *hidden = x ? pumit__vit_hidden(classifier->vit, x, da) : NULL;
-    return pumit__linear(pumit__vit_pooled(classifier->vit, hidden), classifier->head.weight,
-                         classifier->head.bias);
+    return pumit__vit_pooled(classifier->vit, hidden);
+}
+
+static pumit_tensor *logits_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)
+{
+    pumit_context *ctx = classifier->module.ctx;
+    const bool recording = ctx->recording;
+    if (classifier->frozen) ctx->recording = false;
+    pumit_tensor *features = features_of(classifier, image, da);
+    ctx->recording = recording;
+    return pumit__linear(features, classifier->head.weight, classifier->head.bias);
 }
 
 pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *classifier,
@@ -138,49 +187,42 @@ pumit_status pumit_classifier_forward(pumit_tensor **out, pumit_classifier *clas
     return pumit__scope_return(out, ctx, mark, logits_of(classifier, image, da));
 }
 
-/* Labels as rows of a one-hot matrix. */
-static pumit_tensor *one_hot(pumit_context *ctx, const int64_t *labels, int64_t n, int64_t classes)
-{
-    const int64_t shape[2] = {n, classes};
-    double *values = pumit__calloc(n * classes, sizeof *values);
-    if (!values) {
-        pumit__fail_memory(n * classes * (int64_t)sizeof *values, "labels");
-        return NULL;
-    }
-    bool valid = true;
-    for (int64_t i = 0; i < n && valid; i++) {
-        valid = labels[i] >= 0 && labels[i] < classes;
-        if (valid)
-            values[i * classes + labels[i]] = 1.0;
-        else
-            pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT, "label %lld is not in 0..%lld",
-                        (long long)labels[i], (long long)classes - 1);
-    }
-    pumit_tensor *target = valid ? pumit__from_host(ctx, PUMIT_F64, values, 0, 2, shape) : NULL;
-    free(values);
-    return target;
-}
-
-pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
-                                   pumit_tensor *image, const double spacing[3],
-                                   const int64_t *labels)
+pumit_status pumit__classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
+                                    pumit_tensor *image, const double spacing[3],
+                                    const double *targets, const double *weights)
 {
     int32_t da;
-    PUMIT__REQUIRE(out && classifier && image && labels,
-                   "pumit_classifier_loss: an argument is NULL");
     *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit_context *ctx = classifier->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
     ctx->recording = true;
-    /* The logits first: they check that the image has the shape that says how many labels there are. */
-    pumit_tensor *logits = logits_of(classifier, image, da);
-    pumit_tensor *target =
-        logits ? one_hot(ctx, labels, image->shape[0], classifier->classes) : NULL;
-    pumit_tensor *loss = pumit__mean(pumit__cross_entropy(logits, target));
+    pumit_tensor *loss = pumit__class_loss(logits_of(classifier, image, da), classifier->task,
+                                           classifier->classes, targets, weights);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
+}
+
+pumit_status pumit_classifier_loss(pumit_tensor **out, pumit_classifier *classifier,
+                                   pumit_tensor *image, const double spacing[3],
+                                   const int64_t *labels)
+{
+    PUMIT__REQUIRE(out && classifier && image && labels,
+                   "pumit_classifier_loss: an argument is NULL");
+    *out = NULL;
+    /* The images say how many labels there are. */
+    if (image->ndim != 5)
+        return pumit__fail(PUMIT_ERROR_SHAPE, "classifier: images %s are not (N, D, H, W, C)",
+                           pumit__shape_string(image->ndim, image->shape).text);
+    const int64_t n = image->shape[0], classes = classifier->classes;
+    double *targets = pumit__calloc(n * classes, (int64_t)sizeof *targets);
+    if (!targets) return pumit__fail_memory(n * classes * (int64_t)sizeof *targets, "labels");
+    pumit_status status = pumit__class_targets(targets, classifier->task, n, classes, labels);
+    if (status == PUMIT_OK)
+        status = pumit__classifier_loss(out, classifier, image, spacing, targets, NULL);
+    free(targets);
+    return status;
 }
 
 /* The same grid of patches as in training. */
@@ -197,6 +239,28 @@ static pumit_status prepare(pumit_tensor **out, double spacing[3],
                              pumit_vit_channels(classifier->vit), size);
 }
 
+/* Probabilities (n, classes) of logits (n, outputs); NULL on failure. */
+static pumit_tensor *probabilities_of(const pumit_classifier *classifier, pumit_tensor *logits)
+{
+    if (!logits) return NULL;
+    const int64_t n = logits->shape[0], outputs = logits->shape[1];
+    const int64_t shape[2] = {n, classifier->classes};
+    const int64_t bytes = n * outputs * (int64_t)sizeof(double);
+    double *values = pumit__calloc(n * (outputs + shape[1]), (int64_t)sizeof *values);
+    if (!values) {
+        pumit__fail_memory(2 * bytes, "probabilities");
+        return NULL;
+    }
+    double *const made = values + n * outputs;
+    pumit_tensor *out = NULL;
+    if (pumit_tensor_read(logits, PUMIT_F64, values, bytes) == PUMIT_OK) {
+        pumit__class_probabilities(made, classifier->task, n, shape[1], values);
+        out = pumit__from_host(logits->ctx, PUMIT_F64, made, 0, 2, shape);
+    }
+    free(values);
+    return out;
+}
+
 pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *classifier,
                                       const pumit_volume *volume)
 {
@@ -210,8 +274,8 @@ pumit_status pumit_classifier_predict(pumit_tensor **out, pumit_classifier *clas
     const int64_t mark = pumit__scope_begin(ctx);
     pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
     if (status == PUMIT_OK)
-        status =
-            pumit__scope_return(out, ctx, mark, pumit__softmax(logits_of(classifier, image, da)));
+        status = pumit__scope_return(
+            out, ctx, mark, probabilities_of(classifier, logits_of(classifier, image, da)));
     pumit_tensor_release(image);
     return status;
 }

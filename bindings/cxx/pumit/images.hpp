@@ -206,6 +206,15 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
     {
         return pumit_dataset_label_map(get(), i);
     }
+    bool multilabel() const
+    {
+        return pumit_dataset_multilabel(get()) != 0;
+    }
+    bool has_label(int64_t i, int64_t label) const
+    {
+        return pumit_dataset_has_label(get(), i, label) != 0;
+    }
+    /** Empty if it is not known. */
     std::string class_name(int64_t label) const
     {
         const char *name = pumit_dataset_class_name(get(), label);

@@ -314,14 +314,25 @@ class classifier
     {
         return pumit_classifier_classes(get());
     }
+    pumit_task task() const
+    {
+        return pumit_classifier_task(get());
+    }
+    /** Empty if it is not known. */
+    std::string class_name(int64_t c) const
+    {
+        const char *name = pumit_classifier_class_name(get(), c);
+        return name ? name : "";
+    }
     tensor forward(const tensor &image, const spacing &steps) const
     {
         return result(pumit_classifier_forward, image.get(), steps.data());
     }
     tensor loss(const tensor &image, const spacing &steps, const std::vector<int64_t> &labels) const
     {
-        if (static_cast<int64_t>(labels.size()) != image.shape().at(0))
-            throw std::invalid_argument("as many labels as images are needed");
+        const int64_t each = task() == PUMIT_TASK_LABELS ? classes() : 1;
+        if (static_cast<int64_t>(labels.size()) != image.shape().at(0) * each)
+            throw std::invalid_argument("as many labels as images (times classes) are needed");
         return result(pumit_classifier_loss, image.get(), steps.data(), labels.data());
     }
     tensor predict(const volume &scan) const

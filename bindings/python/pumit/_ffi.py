@@ -135,6 +135,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_dataset_name": (STRING, HANDLE, I64),
     "pumit_dataset_label": (I64, HANDLE, I64),
     "pumit_dataset_label_map": (HANDLE, HANDLE, I64),
+    "pumit_dataset_multilabel": (I32, HANDLE),
+    "pumit_dataset_has_label": (I32, HANDLE, I64, I64),
     "pumit_dataset_class_name": (STRING, HANDLE, I64),
     # prepare.h
     "pumit_prepare": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE, PREPARE_FN, DATA),
@@ -179,6 +181,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_classifier_module": (HANDLE, HANDLE),
     "pumit_classifier_vit": (HANDLE, HANDLE),
     "pumit_classifier_classes": (I64, HANDLE),
+    "pumit_classifier_task": (I32, HANDLE),
+    "pumit_classifier_class_name": (STRING, HANDLE, I64),
     "pumit_classifier_forward": (STATUS, OUT, HANDLE, HANDLE, F64S),
     "pumit_classifier_loss": (STATUS, OUT, HANDLE, HANDLE, F64S, I64S),
     "pumit_classifier_predict": (STATUS, OUT, HANDLE, HANDLE),

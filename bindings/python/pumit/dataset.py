@@ -17,7 +17,8 @@ from .volume import Volume
 class Dataset(Handle):
     """Images from files, folders, lists (.txt, .csv) and MedMNIST-style .npz, decoded into memory.
 
-    Options: "split" ("train", "val", "test"), "folders_are_labels", "label_maps", "limits.bytes". A dataset is a
+    Options: "split" ("train", "val", "test"), "folders_are_labels", "class_names", "label_maps",
+    "limits.bytes". A dataset is a
     sequence of volumes. What cannot be read is skipped, counted, and reported to the context's log.
     """
 
@@ -60,7 +61,7 @@ class Dataset(Handle):
         return lib.pumit_dataset_name(self, self._index(i)).decode(errors="replace")
 
     def label(self, i: int) -> Optional[int]:
-        """Label of image i, None if it has none."""
+        """Label of image i, None if it has none or may have several."""
         label = lib.pumit_dataset_label(self, self._index(i))
         return None if label < 0 else label
 
@@ -69,10 +70,19 @@ class Dataset(Handle):
         pointer = lib.pumit_dataset_label_map(self, self._index(i))
         return LabelMap._borrow(pointer, self._alive) if pointer else None
 
+    @property
+    def multilabel(self) -> bool:
+        """True if an image may have several labels at once."""
+        return bool(lib.pumit_dataset_multilabel(self))
+
+    def has_label(self, i: int, label: int) -> bool:
+        """True if image i has this label, or is of this class."""
+        return bool(lib.pumit_dataset_has_label(self, self._index(i), label))
+
     def class_name(self, label: int) -> Optional[str]:
-        """Name of a class as dataset.json tells it, None if it does not."""
+        """What a class is called, None if that is not known."""
         name = lib.pumit_dataset_class_name(self, label)
-        return name.decode(errors="replace") if name else None
+        return None if name is None else name.decode(errors="replace")
 
     @property
     def skipped(self) -> int:

@@ -8,7 +8,7 @@ with an infinite slice spacing for 2D. ``Volume.to_patches()`` makes such images
 from __future__ import annotations
 
 import ctypes
-from typing import NamedTuple, Sequence, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from ._ffi import lib
 from ._handle import Owned, Path, doubles, int64s, made, path_bytes
@@ -251,14 +251,28 @@ class Classifier(Model):
         """Number of classes."""
         return lib.pumit_classifier_classes(self)
 
+    @property
+    def task(self) -> str:
+        """"classes", "labels" (any number of them at once) or "grades" (classes in an order)."""
+        return ("", "classes", "labels", "grades")[lib.pumit_classifier_task(self)]
+
+    def class_name(self, c: int) -> Optional[str]:
+        """What a class is called, None if that is not known."""
+        name = lib.pumit_classifier_class_name(self, c)
+        return None if name is None else name.decode(errors="replace")
+
     def forward(self, image: Tensor, spacing: Spacing) -> Tensor:
-        """Logits (N, classes) of images (N, D, H, W, C)."""
+        """Logits (N, classes) of images (N, D, H, W, C); of "grades" (N, classes - 1)."""
         return Tensor._take(made(lib.pumit_classifier_forward, self, image, doubles(spacing)))
 
     def loss(self, image: Tensor, spacing: Spacing, labels: Sequence[int]) -> Tensor:
-        """Mean cross-entropy, a recorded scalar. `labels`: N class numbers."""
-        if len(labels) != image.shape[0]:
-            raise InvalidArgumentError(f"{len(labels)} labels for {image.shape[0]} images")
+        """Mean cross-entropy, a recorded scalar.
+
+        `labels`: N class numbers; of "labels" N x classes of 0 and 1, row by row.
+        """
+        wanted = image.shape[0] * (self.classes if self.task == "labels" else 1)
+        if len(labels) != wanted:
+            raise InvalidArgumentError(f"{len(labels)} labels, {wanted} are wanted")
         call = lib.pumit_classifier_loss
         return Tensor._take(made(call, self, image, doubles(spacing), int64s(labels)))
 
