@@ -26,6 +26,16 @@ PUMIT_API pumit_status pumit_label_map_create(pumit_label_map **out, pumit_conte
 PUMIT_API pumit_status pumit_label_map_read(pumit_label_map **out, pumit_context *context,
                                             const char *path, const pumit_volume *grid);
 
+/**
+ * Writes a label map to `path`: .nii or .nii.gz, bytes, on the grid of the file that its image was read from: the same order of axes and directions,
+ * sform and qform number by number (NIfTI-2 where the source is, or an axis is too long for NIfTI-1). An image without such a header
+ * has an sform from its affine. Or .png, for a picture: gray levels are class numbers. Key of `options` (may be NULL, or a model's configuration):
+ * "class_names" (list of texts, the background's first), which NIfTI keeps in a header extension, a comment: {"labels": {"0": NAME, ...}}.
+ * The file appears whole or not at all. PUMIT_ERROR_INVALID_ARGUMENT for another ending, PUMIT_ERROR_IO. @since 0.1
+ */
+PUMIT_API pumit_status pumit_label_map_write(const pumit_label_map *map, const char *path,
+                                             const pumit_config *options);
+
 /** Gives up a reference; NULL is fine. @since 0.1 */
 PUMIT_API void pumit_label_map_release(pumit_label_map *map);
 

@@ -26,6 +26,7 @@ pumit_status pumit_label_map_create(pumit_label_map **out, pumit_context *contex
     memcpy(map->affine, grid->affine, sizeof map->affine);
     memcpy(map->axes, grid->axes, sizeof map->axes);
     memcpy(map->flips, grid->flips, sizeof map->flips);
+    map->source = grid->source;
     map->labels = pumit__calloc(count_of(map), 1);
     if (!map->labels) {
         const int64_t bytes = count_of(map);

@@ -16,6 +16,7 @@ struct pumit_label_map {
     double affine[16]; /* (d, h, w, 1) to world RAS mm */
     int32_t axes[3];   /* as in a volume */
     bool flips[3];
+    pumit__nifti_grid source;
     uint8_t *labels; /* (D, H, W) */
 };
 

@@ -184,7 +184,8 @@ pumit_status pumit__nifti_read(pumit_volume **out, pumit__nifti *nifti, int64_t 
                           .channels = h->channels,
                           .axes = {2, 1, 0},
                           .eight_bit = h->eight_bit,
-                          .guessed = h->guessed};
+                          .guessed = h->guessed,
+                          .source = h->grid};
     pumit__affine_reorder(image.affine, h->affine, slowest_first);
     image.voxels = pumit__calloc(h->voxels, h->channels * (int64_t)sizeof(float));
     if (!image.voxels) return pumit__fail_memory(h->voxels * h->channels * 4, nifti->path);

@@ -274,6 +274,19 @@ static void choose_affine(pumit__nifti_header *out, const fields *f, const pumit
     scale_to_mm(out->affine, f->units);
 }
 
+static void keep_grid(pumit__nifti_grid *grid, const fields *f)
+{
+    grid->version = f->header_bytes == (int64_t)sizeof(nifti_2_header) ? 2 : 1;
+    grid->dimensions = f->dim[0] < 3 ? (int32_t)f->dim[0] : 3;
+    grid->qform = f->qform;
+    grid->sform = f->sform;
+    grid->units = f->units;
+    memcpy(grid->pixdim, f->pixdim, sizeof grid->pixdim);
+    memcpy(grid->quatern, f->quatern, sizeof grid->quatern);
+    memcpy(grid->origin, f->origin, sizeof grid->origin);
+    memcpy(grid->rows, f->rows, sizeof grid->rows);
+}
+
 pumit_status pumit__nifti_header_parse(pumit__nifti_header *out, const pumit_context *ctx,
                                        const pumit__sniffed *file)
 {
@@ -285,5 +298,6 @@ pumit_status pumit__nifti_header_parse(pumit__nifti_header *out, const pumit_con
     PUMIT__TRY(choose_offset(out, &f, file->path));
     choose_scaling(out, &f);
     choose_affine(out, &f, ctx, file->path);
+    keep_grid(&out->grid, &f);
     return PUMIT_OK;
 }

@@ -19,6 +19,7 @@ typedef struct {
     bool swap;            /* not this machine's byte order */
     bool pair;            /* voxels are in a file of their own */
     bool eight_bit;       /* 0..255 by type */
+    pumit__nifti_grid grid; /* as it stands in the header */
     bool guessed; /* a spacing or the orientation is made up, as the file's cannot be used */
 } pumit__nifti_header;
 

@@ -117,6 +117,7 @@ pumit_status pumit__volume_adopt(pumit_volume **out, pumit__image *image)
     volume->shape[3] = image->channels;
     volume->eight_bit = image->eight_bit;
     volume->guessed = image->guessed;
+    volume->source = image->source;
     set_geometry(volume, image, order);
     pumit_status status = pumit_degree_of_anisotropy(&volume->anisotropy, volume->spacing);
     if (status == PUMIT_OK) status = take_voxels(volume, image, order);

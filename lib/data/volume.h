@@ -11,6 +11,15 @@
 
 #define PUMIT__MOST_ANISOTROPY 5
 
+/* What a NIfTI header says of its grid, number by number: what is made for the image lies as exactly where the image does. */
+typedef struct {
+    int32_t version;    /* of the format, 1 or 2; 0: the image is from no such file */
+    int32_t dimensions; /* of the image, as counted in the header; 3 for more */
+    int32_t qform, sform, units; /* codes; units: of space */
+    double pixdim[4];            /* the first is the qform's handedness */
+    double quatern[3], origin[3], rows[12];
+} pumit__nifti_grid;
+
 struct pumit_volume {
     _Atomic int64_t refs;
     int64_t shape[4];   /* D H W C */
@@ -23,6 +32,7 @@ struct pumit_volume {
     bool normalised; /* voxels are intensities in [0, 1] already */
     bool eight_bit;  /* values lie in 0..255 by their type: divided by 255, not stretched */
     char modality[16];
+    pumit__nifti_grid source;
     float *voxels; /* (D, H, W, C); NULL where they are in `file` */
 
     /* A prepared image: voxels stay in a .npy of float16 (C, D, H, W) in [0, 1], and are read as they are asked for. */
@@ -39,6 +49,7 @@ typedef struct {
     int32_t axes[3];         /* the source's numbers of the three axes */
     bool flat;               /* no geometry: spacing {INFINITY, 1, 1}, size[0] is 1 */
     bool eight_bit, guessed; /* as in a volume */
+    pumit__nifti_grid source;
 } pumit__image;
 
 /* A volume of `image`, whose voxels it takes on success (image->voxels becomes NULL). The affine must be good. */
