@@ -94,7 +94,11 @@ static pumit_dataset *make_dataset(pumit_context *ctx, const kind *k)
     dataset->ctx = ctx;
     dataset->most_bytes = INT64_MAX;
     for (int i = 0; i < IMAGES; i++)
-        check(pumit__dataset_push(dataset, make_volume(ctx, k, i), k->name, -1, 1));
+        check(
+            pumit__dataset_push(dataset, &(pumit__dataset_item){.volume = make_volume(ctx, k, i),
+                                                                .name = (char *)(uintptr_t)k->name,
+                                                                .label = PUMIT__NO_LABEL,
+                                                                .weight = 1}));
     return dataset;
 }
 

@@ -238,7 +238,7 @@ static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list
 static pumit_status complete_subset(bool *wanted, pumit_config *config)
 {
     double labels;
-    int64_t folds, fold, seed;
+    int64_t folds, fold, seed = 0;
     pumit_status status = pumit_config_get_double(&labels, config, "subset.labels", 1);
     if (status == PUMIT_OK) status = pumit_config_get_int(&folds, config, "subset.folds", 0);
     if (status == PUMIT_OK) status = pumit_config_get_int(&fold, config, "subset.fold", 0);

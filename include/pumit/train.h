@@ -32,32 +32,32 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * borrowed until the trainer is released.
  *
  * Keys of `config`, defaults in brackets:
- * - "recipe": "tokenizer", "vit" or "classify".
+ * - "recipe": "tokenizer", "vit", "classify" or "segment".
  * - "output": run directory; made if absent. PUMIT_ERROR_STATE while another trainer, of this
  *   process or another one, has it.
  * - "resume" (false): true continues what is there, with the configuration that it began with and what `config` says on top; nothing there, or no
  *   checkpoint yet: starts anew; checkpoints of which none can be read: PUMIT_ERROR_FORMAT. Without it a directory that already holds a run is an error.
  * - "init" (random weights): what a new run starts from, which is a model file, a run directory (its model.safetensors, else its newest checkpoint
  *   that can be read), a checkpoint, or weights of others as pumit_module_import() takes them; the context's log tells what was taken. Recipes
- *   "vit" and "classify" take a transformer or a classifier's one.
+ *   "vit", "classify" and "segment" take a transformer or a classifier's one.
  * - "from_scratch" (false): true takes the configuration of what "init" names and none of its weights: the baseline of the same run. Weights of
  *   others have no configuration; "vit.*" counts then. Recipes "vit" and "classify".
  * - "tokenizer.*", "vit.*", "discriminator.*": configuration of new models; their "seed" is "train.seed" unless set.
  * - "data" (none): where the images came from; kept in the model file.
  *
  * Keys "train.KEY" of all recipes; "train.RECIPE.KEY" counts where "train.KEY" is not set, so that one file serves all:
- * - "train.steps" (1000; classify: 500): steps to train.
- * - "train.batch" (8; classify: 32): images of a batch.
+ * - "train.steps" (1000; classify: 500; segment: 2000): steps to train.
+ * - "train.batch" (8; classify: 32; segment: 2): images of a batch.
  * - "train.accumulate" (1): batches of a step, their gradients averaged.
  * - "train.seed" (0): of weights, data and masks.
- * - "train.learning_rate" (tokenizer: 1e-3; vit: 1.5e-3; classify: 5e-4): the highest, after "train.warmup" (50) steps of a linear rise; a cosine then
+ * - "train.learning_rate" (tokenizer, segment: 1e-3; vit: 1.5e-3; classify: 5e-4): the highest, after "train.warmup" (50) steps of a linear rise; a cosine then
  *   leads to "train.least_rate" (1e-6) at the last step.
- * - "train.weight_decay" (0.05; tokenizer: 1e-3), "train.beta2" (0.999; vit: 0.98), "train.clip_norm" (1; vit: 3; 0: off): as pumit_optimizer_create()
+ * - "train.weight_decay" (0.05; tokenizer: 1e-3; segment: 0.01), "train.beta2" (0.999; vit: 0.98), "train.clip_norm" (1; vit: 3; 0: off): as pumit_optimizer_create()
  *   takes them.
  * - "train.ema" (0: off): decay d of a moving average of the weights, min(d, (1 + n) / (10 + n)) at its update n = 0, 1, ...; validation,
  *   sheets and the result are of the average.
  * - "train.augment" (true): changed images to learn from, other ones each time they are drawn.
- * - "train.validate_every" (0; classify: 25), "train.sheet_every" (0): steps between validations, and sheets; 0: at the end only.
+ * - "train.validate_every" (0; classify: 25; segment: 250), "train.sheet_every" (0): steps between validations, and sheets; 0: at the end only.
  * - "train.checkpoint_every" (250; classify: 100): steps between checkpoints; there is one at the end, too. "train.keep_last" (2): so many of the
  *   latest stay; "train.keep_every" (0: none): and those at its multiples of steps.
  * - "train.most_skipped" (10): a step whose loss or gradient is not finite is skipped and counted, and its images written to a file the first
@@ -95,6 +95,19 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC:
  * - "freeze_backbone" (false): true trains the head alone.
  * - "train.image_tokens" ([0, 0, 0]: as for embedding): [d, h, w], the token grid that images are resampled to.
+ *
+ * Keys of recipe "segment", which learns from patches of images with label maps; the result is of the validation with the highest mean Dice of
+ * the classes but the background, found by pumit_segmenter_segment(). Its network is that of "init" or "vit.*" with a new decoder:
+ * - "segmenter.*": as pumit_segmenter_create() takes them; "segmenter.adaptive" (true): false makes one for the degree of anisotropy that most
+ *   training images have.
+ * - "train.spacing" ([0, 0, 0]): [slice, row, column] in mm that images are resampled to; 0: their own along that axis.
+ * - "train.tokens" ([4, 4, 4]): [d, h, w], tokens of a patch; fewer where no image is that large.
+ * - "train.foreground" (0.5): share of patches about a voxel of a class, all classes of an image alike.
+ * - "train.scale_range" ([0.7, 1.4]), "train.scale_probability" (0.3), "train.rotate_probability" (0.3: up to 30 degrees): as above, all axes alike.
+ * - "train.flips" ([1, 1, 0]): 1 mirrors half of the patches along D, H, W. Mirroring along W makes left right: not for
+ *   classes that tell them apart.
+ * - "train.tone_probability" (0.3): of each of brightness, contrast, and two powers. "train.noise_probability" (0.15),
+ *   "train.blur_probability" (0.15), "train.low_resolution_probability" (0.2): of what worse scanners do.
  * @since 0.1
  */
 PUMIT_API pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,

@@ -6,6 +6,9 @@
 #include "lib/models/segmenter.h"
 #include "lib/tensor/context.h"
 #include "lib/train/init.h"
+#include "lib/train/overlap.h"
+
+#include <pumit/segment.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -250,83 +253,19 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
 }
 
 /* ------------------------------------------------------------------------------------------ validation */
-/* Voxels of a class in the label map, in what was found, and in both. */
-typedef struct {
-    int64_t wanted, found, both;
-} overlap;
-
-/* Classes of one window of the regridded image, beginning at `at`, counted against its labels. */
-static pumit_status judge_window(overlap *overlaps, pumit_trainer *t, const pumit_volume *volume,
-                                 const uint8_t *labels, const int64_t at[3])
-{
-    const segment *const own = t->own;
-    const int64_t *const size = own->size[volume->anisotropy], *const n = volume->shape;
-    const int64_t channels = pumit_vit_channels(pumit_segmenter_vit(t->segmenter));
-    const int64_t classes = pumit_segmenter_classes(t->segmenter);
-    const int64_t shape[5] = {1, size[0], size[1], size[2], channels};
-    pumit_tensor *image, *logits = NULL;
-    void *values;
-    float *read = NULL;
-    PUMIT__TRY(pumit_tensor_create(&image, t->ctx, PUMIT_F32, 5, shape));
-    pumit_status status;
-    PUMIT__GO(pumit_tensor_data(&values, image));
-    for (int64_t d = 0; d < size[0] && at[0] + d < n[0]; d++)
-        for (int64_t h = 0; h < size[1] && at[1] + h < n[1]; h++)
-            for (int64_t w = 0; w < size[2] && at[2] + w < n[2]; w++)
-                for (int64_t c = 0; c < channels; c++)
-                    ((float *)values)[((d * size[1] + h) * size[2] + w) * channels + c] =
-                        volume
-                            ->voxels[(((at[0] + d) * n[1] + at[1] + h) * n[2] + at[2] + w) * n[3] +
-                                     (n[3] == channels ? c : 0)];
-    PUMIT__GO(pumit_segmenter_forward(&logits, t->segmenter, image, volume->spacing));
-    const int64_t count = size[0] * size[1] * size[2] * classes;
-    read = pumit__calloc(count, (int64_t)sizeof *read);
-    if (!read) PUMIT__GO(pumit__fail_memory(4 * count, "logits"));
-    PUMIT__GO(pumit_tensor_read(logits, PUMIT_F32, read, 4 * count));
-    for (int64_t d = 0; d < size[0] && at[0] + d < n[0]; d++)
-        for (int64_t h = 0; h < size[1] && at[1] + h < n[1]; h++)
-            for (int64_t w = 0; w < size[2] && at[2] + w < n[2]; w++) {
-                const float *const l = read + ((d * size[1] + h) * size[2] + w) * classes;
-                int64_t top = 0;
-                for (int64_t c = 1; c < classes; c++)
-                    if (l[c] > l[top]) top = c;
-                const uint8_t label = labels[((at[0] + d) * n[1] + at[1] + h) * n[2] + at[2] + w];
-                overlaps[label].wanted++;
-                overlaps[top].found++;
-                if (top == label) overlaps[label].both++;
-            }
-out:
-    free(read);
-    pumit_tensor_release(logits);
-    pumit_tensor_release(image);
-    return status;
-}
-
+/* Mean Dice of the classes, as a user would get them: on the image's own voxels, by sliding windows. */
 static pumit_status judge(double *dice, pumit_trainer *t, const pumit__dataset_item *item)
 {
-    overlap overlaps[PUMIT__MOST_CLASSES] = {{0}};
-    const segment *const own = t->own;
-    pumit_volume *volume;
-    uint8_t *labels = NULL;
-    PUMIT__TRY(pumit__regrid_volume(&volume, item->volume, t->options.spacing));
-    const int64_t *const size = own->size[volume->anisotropy];
-    pumit_status status = pumit__regrid_labels(&labels, item->label_map, item->volume, volume);
-    int64_t at[3];
-    for (at[0] = 0; at[0] < volume->shape[0]; at[0] += size[0])
-        for (at[1] = 0; at[1] < volume->shape[1]; at[1] += size[1])
-            for (at[2] = 0; at[2] < volume->shape[2] && status == PUMIT_OK; at[2] += size[2])
-                status = judge_window(overlaps, t, volume, labels, at);
-    double sum = 0, count = 0;
-    for (int64_t c = 1; c < PUMIT__MOST_CLASSES; c++) {
-        const double both = (double)(overlaps[c].wanted + overlaps[c].found);
-        if (both == 0) continue;
-        sum += 2 * (double)overlaps[c].both / both;
-        count++;
-    }
-    *dice = count > 0 ? sum / count : NAN;
-    free(labels);
-    pumit_volume_release(volume);
-    return status;
+    pumit__overlap overlaps[PUMIT__MOST_CLASSES] = {{0}};
+    const int64_t *const shape = item->volume->shape;
+    const int64_t classes = pumit_segmenter_classes(t->segmenter);
+    pumit_label_map *found;
+    PUMIT__TRY(pumit_segmenter_segment(&found, t->segmenter, item->volume, NULL, NULL, NULL));
+    pumit__overlap_count(overlaps, classes, found->labels, item->label_map->labels,
+                         shape[0] * shape[1] * shape[2]);
+    *dice = pumit__overlap_mean_dice(overlaps, classes);
+    pumit_label_map_release(found);
+    return PUMIT_OK;
 }
 
 static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
