@@ -20,7 +20,7 @@ typedef int32_t (*pumit_segment_fn)(void *user, int64_t done, int64_t total);
  * Segments an image: windows that overlap go through the network, their logits are blended, resampled linearly to the image's voxels, and each
  * voxel gets the class of the largest. This is done slab by slab along D, so that memory does not grow with the number of slices.
  * Of the model's configuration: "spacing" ([slice, row, column] in mm that images are resampled to; 0 or absent: the image's own), "window"
- * ([d,h,w] tokens; default: about 96 voxels a side), "class_names". Beyond the image there are zeros. Keys of `options` (may be NULL):
+ * ([d,h,w] tokens; default: 6 a side), "class_names". Beyond the image there are zeros. Keys of `options` (may be NULL):
  * - "spacing", "window": instead of the model's.
  * - "overlap" (0.5, at most 0.9): share of a window that the next one covers too. "gaussian" (true): the middle of a window counts more.
  * - "flips" (false; true: the mean over all mirrorings, 8 times the work, 4 times for windows of one slice).

@@ -8,9 +8,9 @@
 
 /* How a grid lies in a file: indices i, j, k, the fastest first. */
 typedef struct {
-    int64_t size[3];    /* along i, j, k */
-    int64_t low[3];     /* of i, j, k = 0: its index along D, H or W */
-    int32_t axis[3];    /* which of D, H, W it is */
+    int64_t size[3];      /* along i, j, k */
+    int64_t low[3];       /* of i, j, k = 0: its index along D, H or W */
+    int32_t axis[3];      /* which of D, H, W it is */
     int32_t direction[3]; /* 1 or -1: how that index goes */
 } pumit__stored_grid;
 

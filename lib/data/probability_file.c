@@ -35,8 +35,8 @@ static pumit_status flush(pumit__probability_file *file, int64_t count, int64_t 
     const int64_t all = count * (int64_t)sizeof *file->run;
     at = file->head + at * (int64_t)sizeof *file->run;
     for (int64_t done = 0; done < all;) {
-        const ssize_t put = pwrite(fileno(file->file.file), bytes + done, (size_t)(all - done),
-                                   (off_t)(at + done));
+        const ssize_t put =
+            pwrite(fileno(file->file.file), bytes + done, (size_t)(all - done), (off_t)(at + done));
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0)
             return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", file->file.path,
@@ -55,9 +55,8 @@ static stored_box box_of(const pumit__probability_file *file, const int64_t low[
                          const int64_t high[3])
 {
     const pumit__stored_grid *g = &file->grid;
-    const int64_t rows = high[2] - low[2],
-                  stride[3] = {(high[1] - low[1]) * rows * file->classes, rows * file->classes,
-                               file->classes};
+    const int64_t rows = high[2] - low[2], stride[3] = {(high[1] - low[1]) * rows * file->classes,
+                                                        rows * file->classes, file->classes};
     stored_box box = {0};
     for (int a = 0; a < 3; a++) {
         const int32_t x = g->axis[a];
@@ -84,8 +83,8 @@ static pumit_status write_class(pumit__probability_file *file, const stored_box 
                 count = 0;
             }
             if (count == 0) begin = at;
-            const float *from = values + b->first + c + (k - b->low[2]) * b->step[2] +
-                                (j - b->low[1]) * b->step[1];
+            const float *from =
+                values + b->first + c + (k - b->low[2]) * b->step[2] + (j - b->low[1]) * b->step[1];
             for (int64_t i = b->low[0]; i < b->high[0]; i++, from += b->step[0])
                 file->run[count++] = *from;
         }
@@ -99,8 +98,7 @@ pumit_status pumit__probability_write(pumit__probability_file *file, const int64
     const int64_t voxels = (high[0] - low[0]) * (high[1] - low[1]) * (high[2] - low[2]);
     if (!pumit__grow(&file->run, &file->capacity, voxels, sizeof *file->run))
         return pumit__fail_memory(voxels * (int64_t)sizeof *file->run, file->file.path);
-    for (int64_t c = 0; c < file->classes; c++)
-        PUMIT__TRY(write_class(file, &box, values, c));
+    for (int64_t c = 0; c < file->classes; c++) PUMIT__TRY(write_class(file, &box, values, c));
     return PUMIT_OK;
 }
 

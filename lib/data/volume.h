@@ -13,8 +13,8 @@
 
 /* What a NIfTI header says of its grid, number by number: what is made for the image lies as exactly where the image does. */
 typedef struct {
-    int32_t version;    /* of the format, 1 or 2; 0: the image is from no such file */
-    int32_t dimensions; /* of the image, as counted in the header; 3 for more */
+    int32_t version;             /* of the format, 1 or 2; 0: the image is from no such file */
+    int32_t dimensions;          /* of the image, as counted in the header; 3 for more */
     int32_t qform, sform, units; /* codes; units: of space */
     double pixdim[4];            /* the first is the qform's handedness */
     double quatern[3], origin[3], rows[12];

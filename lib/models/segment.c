@@ -15,7 +15,8 @@ typedef struct {
     const pumit__segmentation *job;
     pumit__segment_axis axis[3];
     pumit__segment_eye *eye;
-    const float *seen; /* logits of the very first window, which tells what the network needs; then NULL */
+    const float
+        *seen; /* logits of the very first window, which tells what the network needs; then NULL */
     int64_t bands, band_rows;  /* rows of the network's grid in the largest band */
     int64_t depth, base, next; /* of the slab; its first slice; the image's next slice to be made */
     int64_t row_values;        /* of a row of the grid: voxels along W times classes */
@@ -234,10 +235,10 @@ static pumit_status choose_bands(state *s)
 {
     const pumit__segment_axis *h = &s->axis[1];
     const int64_t most = h->length > h->window ? (h->length + h->window - 1) / h->window : 1;
-    const int64_t other = pumit__segment_eye_bytes(s->eye) +
-                          (s->box_rows * s->axis[2].source * s->job->classes +
-                           s->job->ctx->threads * s->row_values) *
-                              (int64_t)sizeof(float);
+    const int64_t other =
+        pumit__segment_eye_bytes(s->eye) +
+        (s->box_rows * s->axis[2].source * s->job->classes + s->job->ctx->threads * s->row_values) *
+            (int64_t)sizeof(float);
     int64_t bytes = INT64_MAX - other;
     for (s->bands = 1; s->bands <= most && s->bands <= h->source; s->bands++) {
         s->band_rows = rows_of(s, s->bands);

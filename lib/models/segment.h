@@ -42,6 +42,11 @@ typedef struct {
 /* PUMIT_ERROR_LIMIT where `memory` is too little, with the least that would do. */
 pumit_status pumit__segment(const pumit__segmentation *job, const pumit_volume *volume);
 
+/* The same to a label map, and to a file of probabilities unless its path is NULL. `names`: see pumit__nifti_head(). Sets job->take. */
+pumit_status pumit__segment_to_labels(pumit_label_map **out, pumit__segmentation *job,
+                                      const pumit_volume *volume, const char *probabilities,
+                                      const pumit_config *names);
+
 /* --------------------------------------------------------------------------------------- one window */
 
 typedef struct pumit__segment_eye pumit__segment_eye;

@@ -17,8 +17,7 @@ static void place_windows(pumit__segment_axis *a)
 /* A bell of an eighth of the window, as in nnU-Net (Isensee et al. 2021): the middle is known best. */
 static double bell(const pumit__segment_axis *a, int64_t i, bool gaussian)
 {
-    const double x =
-        ((double)i - (double)(a->window - 1) / 2) / fmax((double)a->window / 8, 1e-3);
+    const double x = ((double)i - (double)(a->window - 1) / 2) / fmax((double)a->window / 8, 1e-3);
     return gaussian ? exp(-x * x / 2) : 1;
 }
 

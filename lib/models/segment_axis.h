@@ -6,12 +6,13 @@
 #include "lib/base/base.h"
 
 typedef struct {
-    int64_t source;     /* voxels of the image */
-    int64_t length;     /* of the network's grid, whose middle is the image's */
-    double start, step; /* of that grid, in voxels of the image */
+    int64_t source;        /* voxels of the image */
+    int64_t length;        /* of the network's grid, whose middle is the image's */
+    double start, step;    /* of that grid, in voxels of the image */
     int64_t window, count; /* voxels of a window; windows */
     int64_t *first;        /* (count) where each begins; negative where one overhangs */
-    float *weight; /* (count, window): share in its voxels; those of all windows at a voxel sum to 1 */
+    float *
+        weight; /* (count, window): share in its voxels; those of all windows at a voxel sum to 1 */
     int64_t *low; /* (source) a voxel of the image lies between `low` and the next of the grid */
     float *share; /* (source) of the next */
 } pumit__segment_axis;

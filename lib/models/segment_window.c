@@ -12,8 +12,8 @@ struct pumit__segment_eye {
     const pumit_volume *volume;
     pumit__window intensities;
     pumit__crop_scratch scratch;
-    float *inside; /* the part of the window that lies in the image, before gray is repeated */
-    float *window; /* (window, channels) */
+    float *inside;   /* the part of the window that lies in the image, before gray is repeated */
+    float *window;   /* (window, channels) */
     float *mirrored; /* the same for `flips`, else NULL */
     float *logits;   /* (window, classes) */
     float *other;    /* of a mirrored window */
@@ -85,8 +85,7 @@ static void place(const pumit__segment_eye *eye, const int64_t at[3], const int6
     const float *from = eye->inside;
     for (int64_t d = 0; d < size[0]; d++)
         for (int64_t h = 0; h < size[1]; h++, from += size[2] * own) {
-            float *to =
-                eye->window + (((at[0] + d) * w[1] + at[1] + h) * w[2] + at[2]) * channels;
+            float *to = eye->window + (((at[0] + d) * w[1] + at[1] + h) * w[2] + at[2]) * channels;
             if (own == channels)
                 memcpy(to, from, (size_t)(size[2] * own) * sizeof *to);
             else
@@ -112,8 +111,8 @@ static pumit_status read_window(pumit__segment_eye *eye, const int64_t first[3],
     }
     const int64_t values = voxels_of(job->window) * job->channels;
     memset(eye->window, 0, (size_t)values * sizeof *eye->window);
-    PUMIT__TRY(pumit__crop_render(eye->inside, eye->volume, &eye->intensities, &crop,
-                                  job->channels, &eye->scratch));
+    PUMIT__TRY(pumit__crop_render(eye->inside, eye->volume, &eye->intensities, &crop, job->channels,
+                                  &eye->scratch));
     place(eye, at, crop.size);
     return PUMIT_OK;
 }
