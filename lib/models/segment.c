@@ -11,6 +11,9 @@
 
 #define BOX_BYTES (INT64_C(8) << 20) /* of logits handed on at a time */
 
+/* Numbers that are worth waking threads for. */
+#define MANY 65536
+
 typedef struct {
     const pumit__segmentation *job;
     pumit__segment_axis axis[3];
@@ -56,8 +59,9 @@ static void blend(state *s, const band *b, const float *logits, const int64_t at
     const int64_t classes = s->job->classes, rows = b->grid_high - b->grid_low;
     const int64_t first[3] = {d->first[at[0]], h->first[at[1]], w->first[at[2]]};
     const int32_t threads = s->job->ctx->threads;
-#pragma omp parallel for num_threads(threads)
-    for (int64_t i = 0; i < d->window * h->window; i++) {
+    const int64_t lines = d->window * h->window;
+#pragma omp parallel for num_threads(threads) if (lines * w->window * classes > MANY)
+    for (int64_t i = 0; i < lines; i++) {
         const int64_t di = i / h->window, hi = i % h->window;
         const int64_t slice = first[0] + di, row = first[1] + hi;
         if (slice < 0 || slice >= d->length || row < b->grid_low || row >= b->grid_high) continue;
@@ -151,7 +155,7 @@ static pumit_status hand_on(state *s, const int64_t low[3], const int64_t high[3
     const int64_t height = high[1] - low[1], count = (high[0] - low[0]) * height;
     const int64_t values = s->axis[2].source * s->job->classes;
     const int32_t threads = s->job->ctx->threads;
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads) if (count * values > MANY)
     {
         float *const line = s->lines + omp_get_thread_num() * s->row_values;
 #pragma omp for

@@ -11,6 +11,8 @@
 /* Steps this near to 1 are 1: spacings come from 32-bit headers, and equal grids should stay voxel for voxel. */
 #define SAME_STEP 1e-4
 
+#define MANY 65536 /* numbers that are worth waking threads for */
+
 #define USUAL_WINDOW 6 /* tokens a side */
 
 /* ----------------------------------------------------------------------------------------- settings */
@@ -128,7 +130,7 @@ static pumit_status take(void *user, const int64_t low[3], const int64_t high[3]
     const int64_t *shape = r->map->shape, classes = r->classes;
     const int64_t height = high[1] - low[1], rows = (high[0] - low[0]) * height;
     const int32_t threads = r->threads;
-#pragma omp parallel for num_threads(threads)
+#pragma omp parallel for num_threads(threads) if (rows * shape[2] * classes > MANY)
     for (int64_t i = 0; i < rows; i++) {
         uint8_t *const to =
             r->map->labels + ((low[0] + i / height) * shape[1] + low[1] + i % height) * shape[2];
