@@ -56,6 +56,14 @@ PUMIT_API pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *co
 PUMIT_API pumit_status pumit_dataset_subset(pumit_dataset **out, const pumit_dataset *dataset,
                                             const pumit_config *options);
 
+/**
+ * The image files that pumit_dataset_open() would read, for work on one after the other: nothing is decoded. Paths as there; of its keys "split" and
+ * "label_maps" count. @param out JSON, to be freed with pumit_free(): a list of {"path", "label_map" where there is one, "reason" where it is
+ * known already that the file cannot be read}. @since 0.1
+ */
+PUMIT_API pumit_status pumit_dataset_files(char **out, int32_t count, const char *const *paths,
+                                           const pumit_config *options);
+
 /** Releases a dataset; NULL is fine. @since 0.1 */
 PUMIT_API void pumit_dataset_release(pumit_dataset *dataset);
 
