@@ -103,6 +103,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "train.spacing" ([0, 0, 0]): [slice, row, column] in mm that images are resampled to; 0: their own along that axis.
  * - "train.tokens" ([4, 4, 4]): [d, h, w], tokens of a patch; fewer where no image is that large.
  * - "train.foreground" (0.5): share of patches about a voxel of a class, all classes of an image alike.
+ * - "train.thick" (0): share of the drawings of images of nearly cubic voxels that show them in slices 2 or 4 times as thick, so that an adaptive
+ *   network knows those, too.
  * - "train.scale_range" ([0.7, 1.4]), "train.scale_probability" (0.3), "train.rotate_probability" (0.3: up to 30 degrees): as above, all axes alike.
  * - "train.flips" ([1, 1, 0]): 1 mirrors half of the patches along D, H, W. Mirroring along W makes left right: not for
  *   classes that tell them apart.

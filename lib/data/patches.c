@@ -75,31 +75,47 @@ static pumit_status find_classes(entry *e)
     return PUMIT_OK;
 }
 
-static pumit_status fill_entry(entry *e, pumit__patches *p, const pumit__dataset_item *item)
+/* The item on voxels of this spacing. */
+static pumit_status add_entry(pumit__patches *p, const pumit__dataset_item *item,
+                              const double spacing[3], double weight)
+{
+    entry *const e = &p->entries[p->count++];
+    PUMIT__TRY(pumit__regrid_volume(&e->volume, item->volume, spacing));
+    PUMIT__TRY(pumit__regrid_labels(&e->labels, item->label_map, item->volume, e->volume));
+    p->weights[e->volume->anisotropy] += weight;
+    e->weight = p->weights[e->volume->anisotropy];
+    return find_classes(e);
+}
+
+/* The image, and if wanted what a scanner with thicker slices would have made of it. */
+static pumit_status add_item(pumit__patches *p, const pumit__dataset_item *item)
 {
     if (!item->label_map)
         return pumit__fail(PUMIT_ERROR_INVALID_ARGUMENT,
                            "has no label map: every image to learn segmentation from needs one");
     PUMIT__TRY(pumit__check_channels(item->volume, p->options.channels));
-    PUMIT__TRY(pumit__regrid_volume(&e->volume, item->volume, p->options.spacing));
-    PUMIT__TRY(pumit__regrid_labels(&e->labels, item->label_map, item->volume, e->volume));
     PUMIT__REQUIRE(item->weight >= 0 && isfinite(item->weight),
                    "its weight is %g; it must be finite and not negative", item->weight);
-    p->weights[e->volume->anisotropy] += item->weight;
-    e->weight = p->weights[e->volume->anisotropy];
-    return find_classes(e);
+    const double *const own = p->options.spacing, share = p->options.thick;
+    double thicker[3];
+    int64_t size[3];
+    const bool thick = share > 0 && pumit__regrid_thicker(thicker, size, item->volume, own, 1);
+    PUMIT__TRY(add_entry(p, item, own, thick ? item->weight * (1 - share) : item->weight));
+    for (int32_t k = 1; k <= PUMIT__THICKER && thick; k++) {
+        pumit__regrid_thicker(thicker, size, item->volume, own, k);
+        PUMIT__TRY(add_entry(p, item, thicker, item->weight * share / PUMIT__THICKER));
+    }
+    return PUMIT_OK;
 }
 
 static pumit_status fill_entries(pumit__patches *p, const pumit_dataset *dataset)
 {
     double sum = 0;
-    for (p->count = 0; p->count < dataset->count; p->count++) {
-        const pumit__dataset_item *const item = &dataset->items[p->count];
-        const pumit_status status = fill_entry(&p->entries[p->count], p, item);
+    for (int64_t i = 0; i < dataset->count; i++) {
+        const pumit__dataset_item *const item = &dataset->items[i];
+        const pumit_status status = add_item(p, item);
         sum += item->weight;
-        if (status == PUMIT_OK) continue;
-        p->count++; /* what it holds is released */
-        return pumit__fail_in(status, "%s", item->name);
+        if (status != PUMIT_OK) return pumit__fail_in(status, "%s", item->name);
     }
     PUMIT__REQUIRE(sum > 0 && isfinite(sum), "the weights of all images sum to %g", sum);
     return PUMIT_OK;
@@ -115,7 +131,7 @@ pumit_status pumit__patches_create(pumit__patches **out, pumit_context *ctx,
     p->ctx = pumit__context_retain(ctx);
     p->options = *options;
     p->stream = pumit__random_stream("patches");
-    p->entries = pumit__calloc(dataset->count, (int64_t)sizeof *p->entries);
+    p->entries = pumit__calloc(dataset->count, (1 + PUMIT__THICKER) * (int64_t)sizeof *p->entries);
     const pumit_status status =
         p->entries ? fill_entries(p, dataset)
                    : pumit__fail_memory(dataset->count * (int64_t)sizeof *p->entries, "patches");

@@ -25,8 +25,10 @@ typedef struct {
 typedef struct {
     int64_t batch, channels;
     int64_t size[PUMIT__MOST_ANISOTROPY + 1][3]; /* voxels of a patch, by degree of anisotropy */
-    double spacing[3];            /* mm along D, H, W that images are brought to; 0: their own */
-    double foreground;            /* share of patches about a class */
+    double spacing[3]; /* mm along D, H, W that images are brought to; 0: their own */
+    double foreground; /* share of patches about a class */
+    double
+        thick; /* share of the weight of images of nearly cubic voxels that goes to versions of slices 2 and 4 times as thick */
     pumit__patch_changes changes; /* all 0: none */
     uint64_t seed;
 } pumit__patches_options;

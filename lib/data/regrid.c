@@ -19,6 +19,21 @@ void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *vol
     }
 }
 
+#define LEAST_SLICES 4 /* of the thickest */
+
+bool pumit__regrid_thicker(double thicker[3], int64_t size[3], const pumit_volume *volume,
+                           const double spacing[3], int32_t k)
+{
+    double step[3];
+    pumit__regrid_plan(size, step, volume, spacing);
+    for (int i = 0; i < 3; i++) thicker[i] = volume->spacing[i] * step[i];
+    const bool cubes = thicker[0] < 2 * sqrt(thicker[1]) * sqrt(thicker[2]);
+    if (!cubes || size[0] >> PUMIT__THICKER < LEAST_SLICES) return false;
+    thicker[0] = ldexp(thicker[0], k);
+    pumit__regrid_plan(size, step, volume, thicker);
+    return true;
+}
+
 /* Both grids have the same middle, so that what rounding takes or gives is shared by both ends. */
 static pumit__crop plan_crop(const pumit_volume *volume, const double spacing[3])
 {

@@ -9,6 +9,12 @@
 void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *volume,
                         const double spacing[3]);
 
+/* The image's grid as a scanner would have it whose slices are 2^k times as thick, k up to PUMIT__THICKER. False where that is of no use: voxels
+ * are no cubes, or too few slices would be left. */
+#define PUMIT__THICKER 2
+bool pumit__regrid_thicker(double thicker[3], int64_t size[3], const pumit_volume *volume,
+                           const double spacing[3], int32_t k);
+
 /* A new volume of these voxels, which cover the same place; intensities as networks take them. */
 pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_volume *volume,
                                   const double spacing[3]);

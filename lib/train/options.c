@@ -56,6 +56,7 @@ static const struct option {
     {"rotate_probability", REAL, AT(rotate_probability), 0, 1},
     {"spacing", REALS, AT(spacing), 0, 1e6},
     {"foreground", REAL, AT(foreground), 0, 1},
+    {"thick", REAL, AT(thick), 0, 1},
     {"flips", TRIPLE, AT(flips), 0, 1},
     {"noise_probability", REAL, AT(noise_probability), 0, 1},
     {"blur_probability", REAL, AT(blur_probability), 0, 1},

@@ -174,6 +174,12 @@ static pumit_status create(pumit_trainer *t)
 
 /* -------------------------------------------------------------------------------------------- the data */
 
+static void grow(int64_t longest[3], const int64_t size[3])
+{
+    for (int32_t k = 0; k < 3; k++)
+        if (size[k] > longest[k]) longest[k] = size[k];
+}
+
 /* As many tokens as are wanted, fewer where no image is that large, and whole steps of the network. */
 static pumit_status plan_sizes(segment *own, const pumit_trainer *t)
 {
@@ -184,8 +190,15 @@ static pumit_status plan_sizes(segment *own, const pumit_trainer *t)
         int64_t size[3];
         int32_t da;
         PUMIT__TRY(grid_of(size, &da, t->train->items[i].volume, t->options.spacing));
-        for (int32_t k = 0; k < 3; k++)
-            if (size[k] > longest[da][k]) longest[da][k] = size[k];
+        grow(longest[da], size);
+        for (int32_t k = 1; k <= PUMIT__THICKER && t->options.thick > 0; k++) {
+            double thicker[3];
+            if (!pumit__regrid_thicker(thicker, size, t->train->items[i].volume, t->options.spacing,
+                                       k))
+                break;
+            PUMIT__TRY(pumit_degree_of_anisotropy(&da, thicker));
+            grow(longest[da], size);
+        }
     }
     for (int32_t da = 0; da <= PUMIT__MOST_ANISOTROPY; da++) {
         int64_t stride[3];
@@ -218,11 +231,13 @@ static pumit_status open_data(pumit_trainer *t)
     segment *const own = t->own = pumit__calloc(1, (int64_t)sizeof *own);
     if (!own) return pumit__fail_memory((int64_t)sizeof *own, "a run");
     PUMIT__TRY(plan_sizes(own, t));
-    pumit__patches_options options = {.batch = t->options.batch,
-                                      .channels =
-                                          pumit_vit_channels(pumit_segmenter_vit(t->segmenter)),
-                                      .foreground = t->options.foreground,
-                                      .seed = (uint64_t)t->options.seed};
+    pumit__patches_options options = {
+        .batch = t->options.batch,
+        .channels = pumit_vit_channels(pumit_segmenter_vit(t->segmenter)),
+        .foreground = t->options.foreground,
+        .thick =
+            t->options.augment && pumit_segmenter_adaptive(t->segmenter) ? t->options.thick : 0,
+        .seed = (uint64_t)t->options.seed};
     memcpy(options.size, own->size, sizeof options.size);
     memcpy(options.spacing, t->options.spacing, sizeof options.spacing);
     set_changes(&options.changes, &t->options);

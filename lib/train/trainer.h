@@ -57,7 +57,7 @@ typedef struct {
     int64_t most_skipped;          /* steps in a row */
     double ema;                    /* decay of the weights' moving average; 0: none is kept */
     int64_t norms_every;           /* 0: never */
-    double spacing[3], foreground;
+    double spacing[3], foreground, thick;
     double noise_probability, blur_probability, low_resolution_probability, tone_probability;
     int64_t flips[3]; /* 1: along that axis */
     int32_t augment, events, recompute;
