@@ -183,6 +183,13 @@ void test_critics(pumit::context &context)
            segmenter.classes() == 2);
     EXPECT(segmenter.loss(image, {1, 1, 1}, labels).item() > 0 && segmenter.backbone() != nullptr &&
            !segmenter.adaptive());
+    int64_t windows = 0;
+    const pumit::label_map labelled = segmenter.segment(
+        ball(context), {{"window", pumit::config::json("[8,2,2]")}}, [&](int64_t done, int64_t) {
+            windows = done;
+            return false;
+        });
+    EXPECT((labelled.shape() == pumit::size3{8, 32, 24}) && windows > 0);
 }
 
 void test_training(pumit::context &context)

@@ -25,6 +25,7 @@ SCALARS = {
     "pumit_log_fn": _ffi.LOG_FN,
     "pumit_progress_fn": _ffi.PROGRESS_FN,
     "pumit_prepare_fn": _ffi.PREPARE_FN,
+    "pumit_segment_fn": _ffi.SEGMENT_FN,
 }
 POINTERS = {
     "char *": ctypes.c_char_p,

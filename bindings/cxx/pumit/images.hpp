@@ -124,6 +124,11 @@ class label_map : public detail::handle<pumit_label_map, pumit_label_map_release
         check(pumit_label_map_read(&out, owner.get(), path.c_str(), grid ? grid->get() : nullptr));
         return label_map(out);
     }
+    /** .nii.gz or .nii, on the grid of the file that the image is from, or .png. Option: "class_names". */
+    void write(const std::string &path, const config &options = config()) const
+    {
+        check(pumit_label_map_write(get(), path.c_str(), options.get()));
+    }
     /** D, H, W. */
     size3 shape() const
     {
@@ -167,6 +172,18 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
         for (const std::string &path : paths) names.push_back(path.c_str());
         make(pumit_dataset_open, owner.get(), static_cast<int32_t>(names.size()), names.data(),
              options.get());
+    }
+    /** The files that would be read, undecoded: JSON, a list of {"path"}, with "label_map" or "reason". */
+    static std::string files(const std::vector<std::string> &paths,
+                             const config &options = config())
+    {
+        std::vector<const char *> names;
+        names.reserve(paths.size());
+        for (const std::string &path : paths) names.push_back(path.c_str());
+        char *out = nullptr;
+        check(pumit_dataset_files(&out, static_cast<int32_t>(names.size()), names.data(),
+                                  options.get()));
+        return detail::take(out);
     }
     /** Part of the images: "folds", "fold", "held_out", "labels" (a share), "seed". */
     dataset subset(const config &options) const

@@ -386,6 +386,32 @@ class segmenter
     {
         return result(pumit_segmenter_loss, image.get(), steps.data(), labels.get());
     }
+    /** Called as windows are done; true stops the work. */
+    using progress = std::function<bool(int64_t done, int64_t total)>;
+    /** A label map on the image's voxels, in bounded memory. What `report` throws stops the work. */
+    label_map segment(const volume &image, const config &options = config(),
+                      const progress &report = nullptr) const
+    {
+        struct call_state {
+            const progress *report;
+            std::exception_ptr thrown;
+        } state{&report, nullptr};
+        const auto forward = [](void *user, int64_t done, int64_t total) -> int32_t {
+            call_state &kept = *static_cast<call_state *>(user);
+            try {
+                return (*kept.report)(done, total);
+            } catch (...) {
+                kept.thrown = std::current_exception();
+                return 1;
+            }
+        };
+        pumit_label_map *out = nullptr;
+        const pumit_status status = pumit_segmenter_segment(&out, get(), image.get(), options.get(),
+                                                            report ? +forward : nullptr, &state);
+        if (state.thrown) std::rethrow_exception(state.thrown);
+        check(status);
+        return label_map(out);
+    }
 
   private:
     explicit segmenter(pumit_segmenter *taken) : network(taken) {}

@@ -30,6 +30,7 @@ I32S, I64S, F64S, F32S = POINTER(c_int32), POINTER(c_int64), POINTER(c_double), 
 U8S = POINTER(c_uint8)
 LOG_FN = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
 PROGRESS_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
+SEGMENT_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64)
 PREPARE_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_int64, c_int64, c_char_p)
 
 #: name: (result, argument, argument, ...), in the order of the headers.
@@ -120,12 +121,14 @@ FUNCTIONS: dict[str, tuple] = {
     # label_map.h
     "pumit_label_map_create": (STATUS, OUT, HANDLE, HANDLE, U8S),
     "pumit_label_map_read": (STATUS, OUT, HANDLE, STRING, HANDLE),
+    "pumit_label_map_write": (STATUS, HANDLE, STRING, HANDLE),
     "pumit_label_map_release": (VOID, HANDLE),
     "pumit_label_map_shape": (VOID, HANDLE, I64S),
     "pumit_label_map_spacing": (VOID, HANDLE, F64S),
     "pumit_label_map_labels": (U8S, HANDLE),
     # dataset.h
     "pumit_dataset_open": (STATUS, OUT, HANDLE, I32, STRINGS, HANDLE),
+    "pumit_dataset_files": (STATUS, OUT, I32, STRINGS, HANDLE),
     "pumit_dataset_subset": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_dataset_release": (VOID, HANDLE),
     "pumit_dataset_count": (I64, HANDLE),
@@ -197,6 +200,8 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_segmenter_stride": (STATUS, I64S, HANDLE, F64S),
     "pumit_segmenter_forward": (STATUS, OUT, HANDLE, HANDLE, F64S),
     "pumit_segmenter_loss": (STATUS, OUT, HANDLE, HANDLE, F64S, HANDLE),
+    # segment.h
+    "pumit_segmenter_segment": (STATUS, OUT, HANDLE, HANDLE, HANDLE, SEGMENT_FN, DATA),
     # discriminator.h
     "pumit_discriminator_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_discriminator_load": (STATUS, OUT, HANDLE, STRING),

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from typing import Any, Iterator, Optional, Sequence, Union
 
 from ._ffi import lib
-from ._handle import Handle, Owned, Path, made, path_bytes
+from ._handle import Handle, Owned, Path, made, made_text, path_bytes
 from .config import Options, as_config
 from .context import Context
 from .label_map import LabelMap
@@ -25,12 +26,20 @@ class Dataset(Handle):
     def __init__(
         self, context: Context, paths: Union[Path, Sequence[Path]], options: Options = None
     ) -> None:
-        names: Sequence[Any] = list(paths) if isinstance(paths, (list, tuple)) else [paths]
-        array = (ctypes.c_char_p * len(names))(*(path_bytes(name) for name in names))
+        count, array = _strings(paths)
         config = as_config(options)
-        pointer = made(lib.pumit_dataset_open, context, len(names), array, config)
+        pointer = made(lib.pumit_dataset_open, context, count, array, config)
         self._owned = Owned(pointer, lib.pumit_dataset_release)
         self._context = context._alive
+
+    @staticmethod
+    def files(paths: Union[Path, Sequence[Path]], options: Options = None) -> list[dict[str, str]]:
+        """The files that would be read: a list of {"path"}, with "label_map" or "reason" beside.
+
+        Nothing is decoded. "reason" tells why a file cannot be read. Options: "split", "label_maps".
+        """
+        count, array = _strings(paths)
+        return json.loads(made_text(lib.pumit_dataset_files, count, array, as_config(options)))
 
     def subset(self, options: Options = None) -> Dataset:
         """Part of the images. Options: "folds", "fold", "held_out", "labels" (a share), "seed"."""
@@ -96,3 +105,8 @@ class Dataset(Handle):
 
     def _describe(self) -> str:
         return f" {len(self)} images, {self.classes} classes"
+
+
+def _strings(paths: Union[Path, Sequence[Path]]) -> tuple[int, Any]:
+    names: Sequence[Any] = list(paths) if isinstance(paths, (list, tuple)) else [paths]
+    return len(names), (ctypes.c_char_p * len(names))(*(path_bytes(name) for name in names))

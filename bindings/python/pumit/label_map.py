@@ -10,8 +10,9 @@ import numpy as np
 
 from ._ffi import lib
 from ._handle import Handle, Owned, Path, made, path_bytes
+from .config import Options, as_config
 from .context import Context
-from .errors import InvalidArgumentError
+from .errors import InvalidArgumentError, check
 from .tensor import array_at
 from .volume import Volume
 
@@ -37,8 +38,11 @@ class LabelMap(Handle):
     @classmethod
     def read(cls, context: Context, path: Path, grid: Optional[Volume] = None) -> LabelMap:
         """Reads an image file of whole numbers, which must have the voxels of `grid` if given."""
+        return cls._take(made(lib.pumit_label_map_read, context, path_bytes(path), grid))
+
+    @classmethod
+    def _take(cls, pointer: int) -> LabelMap:
         self = cls.__new__(cls)
-        pointer = made(lib.pumit_label_map_read, context, path_bytes(path), grid)
         self._owned = Owned(pointer, lib.pumit_label_map_release)
         return self
 
@@ -48,6 +52,13 @@ class LabelMap(Handle):
         self = cls.__new__(cls)
         self._owned = Owned(pointer, lambda _pointer: None, owner)
         return self
+
+    def write(self, path: Path, options: Options = None) -> None:
+        """Writes .nii.gz or .nii on the grid of the file that the image is from, or .png.
+
+        Option: "class_names", the background's first.
+        """
+        check(lib.pumit_label_map_write(self, path_bytes(path), as_config(options)))
 
     @property
     def shape(self) -> Tuple[int, int, int]:

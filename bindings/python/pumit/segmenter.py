@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
-from ._ffi import lib
+from ._ffi import SEGMENT_FN, lib
 from ._handle import Owned, Path, doubles, made, path_bytes
 from .config import Options, as_config
 from .context import Context
 from .errors import check
+from .label_map import LabelMap
 from .models import Backbone, Vit
 from .module import Model
 from .tensor import Tensor
-from .volume import Spacing
+from .volume import Spacing, Volume
 
 
 class Segmenter(Model):
@@ -73,6 +74,36 @@ class Segmenter(Model):
         `labels`: class numbers (N, D, H, W), uint8 or another integer type.
         """
         return Tensor._take(made(lib.pumit_segmenter_loss, self, image, _steps(spacing), labels))
+
+    def segment(
+        self,
+        volume: Volume,
+        options: Options = None,
+        progress: Optional[Callable[[int, int], Any]] = None,
+    ) -> LabelMap:
+        """A label map on the image's voxels, by windows that overlap, in bounded memory.
+
+        The keys of `options` are listed in pumit/segment.h. `progress` is called with (done, total)
+        windows; a true result stops the work, and so does an exception, which is raised again.
+        """
+        raised: list[BaseException] = []
+
+        def receive(_user: Optional[int], done: int, total: int) -> int:
+            try:
+                return bool(progress and progress(done, total))
+            except BaseException as failure:
+                raised.append(failure)
+                return 1
+
+        function = SEGMENT_FN(receive)
+        config = as_config(options)
+        try:
+            pointer = made(lib.pumit_segmenter_segment, self, volume, config, function, None)
+        except Exception:
+            if raised:
+                raise raised[0] from None
+            raise
+        return LabelMap._take(pointer)
 
 
 def _steps(spacing: Optional[Spacing]) -> Any:
