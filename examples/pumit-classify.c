@@ -66,12 +66,23 @@ static int predict_all(const cli *c, outcome *o)
 
 /* -------------------------------------------------------------------------------------------- judging */
 
-/* The labels of an image, 1 or `classes` numbers; false if it has none that the models know. */
-static bool labels_of(int64_t *labels, const cli_classifiers *models, const pumit_dataset *images,
-                      int64_t i)
+/* Whether images and models know the same labels, any number to an image. */
+static bool several(const outcome *o)
 {
-    labels[0] = pumit_dataset_label(images, i);
-    return models->task != PUMIT_TASK_LABELS && labels[0] >= 0 && labels[0] < models->classes;
+    return o->models->task == PUMIT_TASK_LABELS && pumit_dataset_multilabel(o->images) &&
+           pumit_dataset_classes(o->images) == o->models->classes;
+}
+
+/* The labels of an image, 1 or `classes` numbers; false if it has none that the models know. */
+static bool labels_of(int64_t *labels, const outcome *o, int64_t i)
+{
+    if (several(o)) {
+        for (int64_t k = 0; k < o->models->classes; k++)
+            labels[k] = pumit_dataset_has_label(o->images, i, k);
+        return true;
+    }
+    labels[0] = pumit_dataset_label(o->images, i);
+    return o->models->task != PUMIT_TASK_LABELS && labels[0] >= 0 && labels[0] < o->models->classes;
 }
 
 /* The library's report knows numbers; names join it. */
@@ -108,7 +119,7 @@ static int judge(const cli *c, outcome *o)
     int64_t *labels = calloc((size_t)(o->count + 1), (size_t)each * sizeof(int64_t)), n = 0;
     int status = CLI_DONE;
     for (int64_t i = 0; i < o->count && probabilities && labels; i++) {
-        if (!labels_of(labels + n * each, o->models, o->images, o->image[i])) continue;
+        if (!labels_of(labels + n * each, o, o->image[i])) continue;
         memcpy(probabilities + n++ * classes, o->probabilities + i * classes,
                (size_t)classes * sizeof(double));
     }
@@ -116,7 +127,7 @@ static int judge(const cli *c, outcome *o)
         status = cli_fail_with(c, "out of memory");
     else if (n > 0)
         status = make_report(c, o, n, probabilities, labels);
-    if (n > 0 && n < o->count && !c->quiet)
+    if (n < o->count && (n > 0 || pumit_dataset_classes(o->images) > 0) && !c->quiet)
         cli_say(c, "%lld of %lld images have no label that the model knows, and are not judged",
                 (long long)(o->count - n), (long long)o->count);
     free(probabilities);
@@ -126,22 +137,28 @@ static int judge(const cli *c, outcome *o)
 
 /* --------------------------------------------------------------------------------------------- output */
 
-/* ",p.NAME" or, where classes have no names, ",p2". */
-static void print_heading(FILE *out, const cli_classifiers *models, int64_t k)
+/* ",label.NAME" and ",p.NAME"; the number where classes have no names, of probabilities as ",p2". */
+static void print_heading(FILE *out, const cli_classifiers *models, bool label, int64_t k)
 {
     char text[300];
-    const char *const name = cli_class_name(models, k);
+    const char *const name = cli_class_name(models, k), *const word = label ? "label" : "p";
     if (name)
-        snprintf(text, sizeof text, "p.%s", name);
+        snprintf(text, sizeof text, "%s.%s", word, name);
     else
-        snprintf(text, sizeof text, "p%lld", (long long)k);
+        snprintf(text, sizeof text, "%s%s%lld", word, label ? "." : "", (long long)k);
     fputc(',', out);
     cli_print_field(out, text);
 }
 
-static void print_label(FILE *out, const cli_classifiers *models, int64_t label)
+static void print_label(FILE *out, const outcome *o, int64_t i)
 {
-    const char *const name = label >= 0 ? cli_class_name(models, label) : NULL;
+    const int64_t label = pumit_dataset_label(o->images, i);
+    if (several(o)) {
+        for (int64_t k = 0; k < o->models->classes; k++)
+            fprintf(out, ",%d", (int)pumit_dataset_has_label(o->images, i, k));
+        return;
+    }
+    const char *const name = label >= 0 ? cli_class_name(o->models, label) : NULL;
     fputc(',', out);
     if (name)
         cli_print_field(out, name);
@@ -153,12 +170,13 @@ static int print_csv(const cli *c, outcome *o)
 {
     const int64_t classes = o->models->classes;
     FILE *const out = o->csv;
-    fprintf(out, "image,label");
-    for (int64_t k = 0; k < classes; k++) print_heading(out, o->models, k);
+    fputs(several(o) ? "image" : "image,label", out);
+    for (int64_t k = 0; k < classes && several(o); k++) print_heading(out, o->models, true, k);
+    for (int64_t k = 0; k < classes; k++) print_heading(out, o->models, false, k);
     fputc('\n', out);
     for (int64_t i = 0; i < o->count; i++) {
         cli_print_field(out, pumit_dataset_name(o->images, o->image[i]));
-        print_label(out, o->models, pumit_dataset_label(o->images, o->image[i]));
+        print_label(out, o, o->image[i]);
         for (int64_t k = 0; k < classes; k++)
             fprintf(out, ",%.6f", o->probabilities[i * classes + k]);
         fputc('\n', out);
@@ -173,6 +191,10 @@ static cJSON *image_json(const outcome *o, int64_t i)
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "image", pumit_dataset_name(o->images, o->image[i]));
     if (label >= 0) cJSON_AddNumberToObject(item, "label", (double)label);
+    cJSON *const labels = several(o) ? cJSON_AddArrayToObject(item, "labels") : NULL;
+    for (int64_t k = 0; k < classes && labels; k++)
+        cJSON_AddItemToArray(
+            labels, cJSON_CreateNumber(pumit_dataset_has_label(o->images, o->image[i], k)));
     cJSON_AddItemToObject(item, "probabilities",
                           cJSON_CreateDoubleArray(o->probabilities + i * classes, (int)classes));
     return item;
@@ -186,7 +208,8 @@ static int print_json(const cli *c, const outcome *o)
     for (int64_t i = 0; i < o->count; i++) cJSON_AddItemToArray(list, image_json(o, i));
     cJSON_AddNumberToObject(tree, "count", (double)o->count);
     cJSON_AddNumberToObject(tree, "classes", (double)o->models->classes);
-    if (o->models->names) cJSON_AddItemReferenceToObject(tree, "class_names", o->models->names);
+    cJSON *const names = cli_class_names(o->models);
+    if (names) cJSON_AddItemToObject(tree, "class_names", names);
     for (int i = 0; i < 2 && o->report; i++) {
         const cJSON *const item = cJSON_GetObjectItemCaseSensitive(
             cJSON_GetObjectItemCaseSensitive(o->report, HEADLINES[i]), "value");

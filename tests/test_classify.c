@@ -216,6 +216,38 @@ START_TEST(lists_may_lack_labels)
 }
 END_TEST
 
+/* Archives and lists with several labels to an image, by a model of such and by one of classes. */
+START_TEST(images_may_have_several_labels)
+{
+    static const char LIST[] = "path,label.a,label.b\na.png,1,0\nb.png,1,1\nc.png,0,0\nd.png,0,1\n";
+    char name[8];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "%c.png", 'a' + i);
+        picture(name, i);
+    }
+    files_write("list.csv", LIST, strlen(LIST));
+    model("m", "{\"classes\": 2, \"task\": \"labels\", \"class_names\": [\"a\", \"b\"]}", 1);
+    const answer *a = runf("pumit-classify %s %s", files_path("m"), files_path("list.csv"));
+    check_done(a);
+    ck_assert_ptr_eq(strstr(a->out, "image,label.a,label.b,p.a,p.b\n"), a->out);
+    ck_assert_ptr_nonnull(strstr(a->out, "b.png,1,1,0."));
+    ck_assert_ptr_nonnull(strstr(a->out, "c.png,0,0,0."));
+    ck_assert_ptr_nonnull(strstr(a->err, "4 images, 2 labels"));
+    cJSON *tree =
+        parsed(runf("pumit-classify --json %s %s", files_path("m"), files_path("list.csv")));
+    const cJSON *const second = cJSON_GetArrayItem(merit(tree, "images"), 1);
+    ck_assert_int_eq(cJSON_GetArraySize(merit(second, "labels")), 2);
+    ck_assert_str_eq(merit(merit(tree, "report"), "task")->valuestring, "labels");
+    ck_assert_double_eq(number(merit(merit(tree, "report"), "per_class")->child, "count"), 2);
+    cJSON_Delete(tree);
+    model("m", TWO, 1);
+    a = runf("pumit-classify %s %s", files_path("m"), files_path("list.csv"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->err, "4 of 4 images have no label that the model knows"));
+    ck_assert_ptr_null(strstr(a->err, "AUC"));
+}
+END_TEST
+
 Suite *suite_classify(void)
 {
     Suite *suite = suite_create("classify");
@@ -227,6 +259,7 @@ Suite *suite_classify(void)
     tcase_add_test(tests, models_are_averaged);
     tcase_add_test(tests, images_that_fail_are_told);
     tcase_add_test(tests, lists_may_lack_labels);
+    tcase_add_test(tests, images_may_have_several_labels);
     suite_add_tcase(suite, tests);
     return suite;
 }

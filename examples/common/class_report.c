@@ -108,7 +108,7 @@ static void print_confusion(FILE *out, const cJSON *report, int width)
     cJSON_ArrayForEach(item, get(report, "per_class"))
     {
         print_class(out, item, width);
-        cJSON_ArrayForEach(cell, row) fprintf(out, "%8.0f", cell->valuedouble);
+        for (cell = row->child; cell; cell = cell->next) fprintf(out, "%8.0f", cell->valuedouble);
         fputc('\n', out);
         row = row->next;
     }

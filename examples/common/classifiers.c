@@ -3,60 +3,36 @@
 
 #include <string.h>
 
-static pumit_task task_of(const char *name)
+static bool same_classes(pumit_classifier *a, pumit_classifier *b)
 {
-    if (strcmp(name, "labels") == 0) return PUMIT_TASK_LABELS;
-    return strcmp(name, "grades") == 0 ? PUMIT_TASK_GRADES : PUMIT_TASK_CLASSES;
-}
-
-/* What a classifier says of its classes; `names` are to be deleted, NULL if there are none. */
-static pumit_status describe(pumit_task *task, cJSON **names, pumit_classifier *model)
-{
-    pumit_config *config;
-    const char *name;
-    char *json = NULL;
-    *names = NULL;
-    pumit_status status = pumit_module_config(&config, pumit_classifier_module(model));
-    if (status != PUMIT_OK) return status;
-    status = pumit_config_get_string(&name, config, "task", "classes");
-    if (status == PUMIT_OK) *task = task_of(name);
-    if (status == PUMIT_OK) status = pumit_config_to_json(&json, config);
-    cJSON *tree = json ? cJSON_Parse(json) : NULL;
-    *names = cJSON_DetachItemFromObjectCaseSensitive(tree, "class_names");
-    cJSON_Delete(tree);
-    pumit_free(json);
-    pumit_config_release(config);
-    return status;
+    const int64_t classes = pumit_classifier_classes(a);
+    if (classes != pumit_classifier_classes(b)) return false;
+    if (pumit_classifier_task(a) != pumit_classifier_task(b)) return false;
+    for (int64_t k = 0; k < classes; k++) {
+        const char *const one = pumit_classifier_class_name(a, k), *const other =
+                                                                       pumit_classifier_class_name(
+                                                                           b, k);
+        if (one && other && strcmp(one, other) != 0) return false;
+    }
+    return true;
 }
 
 static int add(cli_classifiers *set, const cli *c, const char *path)
 {
-    pumit_task task = PUMIT_TASK_CLASSES;
-    cJSON *names;
     pumit_classifier *model;
     if (pumit_classifier_load(&model, c->ctx, path) != PUMIT_OK) return cli_fail(c);
     set->models[set->count++] = model;
-    if (describe(&task, &names, model) != PUMIT_OK) return cli_fail(c);
-    const int64_t classes = pumit_classifier_classes(model);
-    if (set->count == 1) {
-        set->classes = classes;
-        set->task = task;
-        set->names = names;
-        return CLI_DONE;
-    }
-    const bool same = classes == set->classes && task == set->task &&
-                      (!names || !set->names || cJSON_Compare(names, set->names, true));
-    cJSON_Delete(names);
-    if (same) return CLI_DONE;
+    if (same_classes(set->models[0], model)) return CLI_DONE;
     return cli_fail_with(c, "%s: has other classes than %s: they cannot be averaged", path,
                          c->paths[0]);
 }
 
-/* Images then number their classes as the models do, even if one does not occur among them. */
 static int tell_names(const cli_classifiers *set, cli *c)
 {
-    if (!set->names) return CLI_DONE;
-    char *const text = cJSON_PrintUnformatted(set->names);
+    cJSON *names = cli_class_names(set);
+    if (!names) return CLI_DONE;
+    char *const text = cJSON_PrintUnformatted(names);
+    cJSON_Delete(names);
     if (!text) return cli_fail_with(c, "out of memory");
     const pumit_status status = pumit_config_set_json(c->config, "class_names", text);
     cJSON_free(text);
@@ -69,19 +45,29 @@ int cli_classifiers_open(cli_classifiers *set, cli *c)
     int status = add(set, c, c->paths[0]);
     for (int i = 0; i < c->given_count && status == CLI_DONE; i++)
         if (strcmp(c->given[i].option->name, "model") == 0) status = add(set, c, c->given[i].value);
-    return status == CLI_DONE ? tell_names(set, c) : status;
+    if (status != CLI_DONE) return status;
+    set->classes = pumit_classifier_classes(set->models[0]);
+    set->task = pumit_classifier_task(set->models[0]);
+    return tell_names(set, c);
 }
 
 void cli_classifiers_close(cli_classifiers *set)
 {
     for (int i = 0; i < set->count; i++) pumit_classifier_release(set->models[i]);
-    cJSON_Delete(set->names);
 }
 
 const char *cli_class_name(const cli_classifiers *set, int64_t k)
 {
-    const cJSON *const name = cJSON_GetArrayItem(set->names, (int)k);
-    return cJSON_IsString(name) ? name->valuestring : NULL;
+    return pumit_classifier_class_name(set->models[0], k);
+}
+
+cJSON *cli_class_names(const cli_classifiers *set)
+{
+    if (!cli_class_name(set, 0)) return NULL;
+    cJSON *names = cJSON_CreateArray();
+    for (int64_t k = 0; k < set->classes; k++)
+        cJSON_AddItemToArray(names, cJSON_CreateString(cli_class_name(set, k)));
+    return names;
 }
 
 pumit_status cli_classifiers_predict(double *row, const cli_classifiers *set,
