@@ -235,16 +235,20 @@ static int write_report(const cli *c, const cJSON *report)
     return cli_fail_with(c, "%s: cannot write: %s", path, strerror(errno));
 }
 
-/* The CSV may have stdout to itself; the report then goes to stderr. */
+/* Probabilities are printed also if they cannot be judged. The CSV may have stdout to itself; the report then goes to stderr. */
 static int print_all(const cli *c, outcome *o)
 {
     const bool to_file = cli_given(c, "output");
-    int status = write_report(c, o->report);
-    if (status == CLI_DONE && o->csv) status = print_csv(c, o);
-    if (status == CLI_DONE && c->json) return print_json(c, o);
-    if (status == CLI_DONE && o->report && (to_file || !c->quiet))
+    const int printed = o->csv ? print_csv(c, o) : CLI_DONE;
+    int status = judge(c, o);
+    if (status == CLI_DONE) status = write_report(c, o->report);
+    if (c->json) {
+        const int told = print_json(c, o);
+        if (status == CLI_DONE) status = told;
+    } else if (o->report && (to_file || !c->quiet)) {
         cli_print_class_report(to_file ? stdout : stderr, o->report);
-    return status;
+    }
+    return status == CLI_DONE ? printed : status;
 }
 
 /* ----------------------------------------------------------------------------------------------- main */
@@ -260,7 +264,6 @@ static int classify(cli *c, const cli_classifiers *models)
     /* before the work, which would be lost on a file that cannot be written */
     if ((cli_given(c, "output") || !c->json) && !(o.csv = cli_open_output(c))) status = CLI_FAILED;
     if (status == CLI_DONE) status = predict_all(c, &o);
-    if (status == CLI_DONE) status = judge(c, &o);
     if (status == CLI_DONE) status = print_all(c, &o);
     if (o.failed || pumit_dataset_skipped(images) > 0) status = CLI_FAILED;
     if (o.csv) (void)cli_close_output(c, o.csv);
