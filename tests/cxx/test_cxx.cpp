@@ -216,6 +216,26 @@ void test_training(pumit::context &context)
     EXPECT(report.find("\"labels\"") != std::string::npos);
 }
 
+void test_segmentation_scores(pumit::context &context)
+{
+    const pumit::volume image = ball(context);
+    const auto shape = image.shape();
+    std::vector<uint8_t> labels(static_cast<size_t>(shape[0] * shape[1] * shape[2]));
+    labels[0] = labels[1] = 1;
+    const pumit::label_map reference(context, image, labels);
+    labels[1] = 0;
+    const pumit::label_map prediction(context, image, labels);
+    const auto scores = pumit::segmentation_scores(2, prediction, reference, 0);
+    EXPECT(!(std::fabs(scores[1].dice - 2.0 / 3) > 1e-12));
+    EXPECT(!(std::fabs(scores[1].surface_dice - 2.0 / 3) > 1e-12));
+    EXPECT(!(std::fabs(scores[1].hausdorff95 - 0.95 * image.spacing()[2]) > 1e-9));
+    pumit::segmentation_report report({{"tolerance_mm", 0.0}});
+    report.add("a", prediction, reference);
+    EXPECT(report.to_json().find("\"tolerance_mm\":\t0") != std::string::npos);
+    EXPECT(status_of([&] { pumit::segmentation_scores(1, prediction, reference); }) ==
+           PUMIT_ERROR_INVALID_ARGUMENT);
+}
+
 void test_trainer(pumit::context &context, const std::string &folder)
 {
     const pumit::dataset images(context, {folder + "/sheet.png"});
@@ -269,6 +289,7 @@ int main(int argc, char **argv)
         test_networks(context, folder);
         test_critics(context);
         test_training(context);
+        test_segmentation_scores(context);
         test_trainer(context, folder);
     } catch (const std::exception &failure) {
         std::fprintf(stderr, "not expected: %s\n", failure.what());

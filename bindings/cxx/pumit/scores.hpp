@@ -58,6 +58,48 @@ inline std::string classification_report(pumit_task task, int64_t classes,
     return detail::take(json);
 }
 
+/** Scores of a case by class, the background first. */
+struct segmentation_score {
+    double dice, hausdorff95, surface_dice;
+};
+
+inline std::vector<segmentation_score> segmentation_scores(int64_t classes,
+                                                           const label_map &prediction,
+                                                           const label_map &reference,
+                                                           double tolerance_mm = 1)
+{
+    const size_t n = classes > 0 ? static_cast<size_t>(classes) : 0;
+    std::vector<double> dice(n), hausdorff95(n), surface_dice(n);
+    check(pumit_segmentation_scores(dice.data(), hausdorff95.data(), surface_dice.data(), classes,
+                                    prediction.get(), reference.get(), tolerance_mm));
+    std::vector<segmentation_score> out(n);
+    for (size_t c = 0; c < n; c++) out[c] = {dice[c], hausdorff95[c], surface_dice[c]};
+    return out;
+}
+
+/** Scores of many cases with confidence intervals. */
+class segmentation_report
+    : public detail::handle<pumit_segmentation_report, pumit_segmentation_report_release>
+{
+  public:
+    explicit segmentation_report(const config &options = config())
+    {
+        make(pumit_segmentation_report_create, options.get());
+    }
+    void add(const std::string &name, const label_map &prediction, const label_map &reference)
+    {
+        check(
+            pumit_segmentation_report_add(get(), name.c_str(), prediction.get(), reference.get()));
+    }
+    /** JSON. */
+    std::string to_json() const
+    {
+        char *out = nullptr;
+        check(pumit_segmentation_report_to_json(&out, get()));
+        return detail::take(out);
+    }
+};
+
 } // namespace pumit
 
 #endif

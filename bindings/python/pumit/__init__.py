@@ -37,6 +37,7 @@ from .optimizer import Optimizer, cosine_rate
 from .prepare import prepare
 from .label_map import LabelMap
 from .scores import TASKS, Scores, classification_report, classification_scores
+from .segmentation_scores import SegmentationReport, SegmentationScores, segmentation_scores
 from .segmenter import Segmenter
 from .tensor import DTYPES, Tensor, dtype_size
 from .train import Trainer
@@ -72,6 +73,8 @@ __all__ = [
     "SacConv",
     "Scores",
     "LabelMap",
+    "SegmentationReport",
+    "SegmentationScores",
     "Segmenter",
     "ShapeError",
     "StateError",
@@ -93,6 +96,7 @@ __all__ = [
     "model_file_info",
     "prepare",
     "random_visible",
+    "segmentation_scores",
     "status_name",
     "write_png_sheet",
 ]

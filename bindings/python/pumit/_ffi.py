@@ -225,6 +225,12 @@ FUNCTIONS: dict[str, tuple] = {
     # scores.h
     "pumit_classification_scores": (STATUS, F64S, F64S, I32, I64, I64, F64S, I64S),
     "pumit_classification_report": (STATUS, OUT, I32, I64, I64, F64S, I64S, HANDLE),
+    # segmentation_scores.h
+    "pumit_segmentation_scores": (STATUS, F64S, F64S, F64S, I64, HANDLE, HANDLE, F64),
+    "pumit_segmentation_report_create": (STATUS, OUT, HANDLE),
+    "pumit_segmentation_report_release": (VOID, HANDLE),
+    "pumit_segmentation_report_add": (STATUS, HANDLE, STRING, HANDLE, HANDLE),
+    "pumit_segmentation_report_to_json": (STATUS, OUT, HANDLE),
     # train.h
     "pumit_trainer_create": (STATUS, OUT, HANDLE, HANDLE, HANDLE, HANDLE),
     "pumit_trainer_release": (VOID, HANDLE),
