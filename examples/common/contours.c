@@ -9,6 +9,8 @@
     256 /* a tile's longer side in pixels: shorter ones are magnified by a whole number */
 #define MOST_SIDE 1024 /* and longer ones shrunk */
 #define DASH      3    /* pixels */
+#define DIM       0.8f /* of the image, so that white shows on it */
+#define COLUMNS   4
 
 enum { PREDICTION, REFERENCE, MAPS };
 
@@ -116,8 +118,8 @@ static int outline_at(const drawing *d, int map, int64_t slice, int64_t y, int64
 
 static void draw_pixel(float rgb[3], const drawing *d, int64_t slice, int64_t y, int64_t x)
 {
-    const float gray = gray_at(d, slice, source_of(d, y, d->height, d->shape[1]),
-                               source_of(d, x, d->width, d->shape[2]));
+    const float gray = DIM * gray_at(d, slice, source_of(d, y, d->height, d->shape[1]),
+                                     source_of(d, x, d->width, d->shape[2]));
     const int predicted = outline_at(d, PREDICTION, slice, y, x);
     for (int i = 0; i < 3; i++)
         rgb[i] = predicted ? COLOURS[(predicted - 1) % COLOUR_COUNT][i] : gray;
@@ -149,7 +151,7 @@ static int write_sheet(const cli *c, const char *path, const drawing *d, int sli
     }
     pumit_status status = pumit_tensor_create(&sheet, c->ctx, PUMIT_F32, 4, shape);
     if (status == PUMIT_OK) status = draw(sheet, d, chosen);
-    if (status == PUMIT_OK) status = pumit_write_png_sheet(path, sheet, 0);
+    if (status == PUMIT_OK) status = pumit_write_png_sheet(path, sheet, COLUMNS);
     pumit_tensor_release(sheet);
     free(chosen);
     return status == PUMIT_OK ? CLI_DONE : cli_fail(c);

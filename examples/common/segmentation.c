@@ -132,7 +132,7 @@ static void print_figure(const cJSON *row, int figure)
         snprintf(text, sizeof text, "[%.*f, %.*f]", decimals, number_of(item, "low"), decimals,
                  number_of(item, "high"));
     print_number(number_of(item, "mean"), decimals, 8);
-    printf(" %-18s", text);
+    printf(" %*s", figure + 1 < FIGURE_COUNT ? -18 : 0, text);
 }
 
 static void print_row(const cJSON *row, const char *label)
