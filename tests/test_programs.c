@@ -19,7 +19,8 @@
 static const char *const PROGRAMS[] = {"pumit-prepare",      "pumit-pretrain-tokenizer",
                                        "pumit-pretrain-vit", "pumit-finetune-classify",
                                        "pumit-classify",     "pumit-embed",
-                                       "pumit-reconstruct",  "pumit-info"};
+                                       "pumit-reconstruct",  "pumit-info",
+                                       "pumit-evaluate"};
 #define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
 
 /* ------------------------------------------------------------------------------------------- habits */
@@ -168,6 +169,94 @@ START_TEST(preparing)
     ck_assert_ptr_nonnull(strstr(a->out, "in/b.png"));
     check_line(runf("pumit-prepare -q -o %s %s", files_path("set"), files_path("none")), 1,
                "pumit-prepare", "none");
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------- segmentations */
+
+/* 6 x 5 x 4 voxels (i, j, k), 1 mm along right, anterior, superior, all 0 but those from `first` on. */
+static void write_labels(const char *name, int first, int count, uint8_t label)
+{
+    uint8_t voxels[6 * 5 * 4] = {0};
+    nifti_file file = nifti_plain(2, 8, 6, 5, 4);
+    file.sform = 1;
+    for (int a = 0; a < 3; a++) file.rows[5 * a] = 1;
+    for (int i = 0; i < count; i++) voxels[first + i] = label;
+    nifti_write(name, &file, voxels, sizeof voxels, 1);
+}
+
+/* Are there pixels of the colour in a quarter of the picture? It has one tile. */
+static bool is_drawn(const pumit_volume *picture, const float rgb[3], bool below, bool right)
+{
+    int64_t shape[4];
+    pumit_volume_shape(picture, shape);
+    for (int64_t i = 0; i < shape[1] * shape[2]; i++) {
+        const float *const pixel = pumit_volume_voxels(picture) + 3 * i;
+        if ((i / shape[2] >= shape[1] / 2) != below || (i % shape[2] >= shape[2] / 2) != right)
+            continue;
+        if (fabsf(pixel[0] - rgb[0]) + fabsf(pixel[1] - rgb[1]) + fabsf(pixel[2] - rgb[2]) < 3)
+            return true;
+    }
+    return false;
+}
+
+/* The prediction lies right anterior, the reference left posterior. */
+static void check_picture(const char *name)
+{
+    static const float ORANGE[3] = {230, 158, 0}, WHITE[3] = {255, 255, 255};
+    pumit_volume *picture;
+    CHECK_OK(pumit_volume_read(&picture, files_context, files_path(name), 0));
+    for (int quarter = 0; quarter < 4; quarter++) {
+        const bool below = quarter / 2, right = quarter % 2;
+        ck_assert_int_eq(is_drawn(picture, ORANGE, below, right), !below && !right);
+        ck_assert_int_eq(is_drawn(picture, WHITE, below, right), below && right);
+    }
+    pumit_volume_release(picture);
+}
+
+START_TEST(segmentations_are_judged)
+{
+    size_t bytes;
+    char folders[2][512];
+    files_folder("p");
+    files_folder("r");
+    files_folder("i");
+    write_labels("p/a.nii", 60, 2, 1);
+    write_labels("r/a.nii", 60, 1, 1);
+    write_labels("p/b.nii", 60 + 29, 1, 1);
+    write_labels("r/b.nii", 60, 1, 1);
+    write_labels("i/a.nii", 70, 1, 9);
+    write_labels("i/b_0000.nii", 70, 1, 9);
+    snprintf(folders[0], sizeof *folders, "%s", files_path("p"));
+    snprintf(folders[1], sizeof *folders, "%s", files_path("r"));
+    cJSON *tree = parsed(runf("pumit-evaluate --json --report %s --names square --images %s "
+                              "--contours %s --tolerance 0 %s %s",
+                              files_path("r.json"), files_path("i"), files_path("c"), folders[0],
+                              folders[1]));
+    const cJSON *const first = cJSON_GetObjectItem(tree, "classes")->child;
+    ck_assert_str_eq(cJSON_GetObjectItem(first, "name")->valuestring, "square");
+    ck_assert(fabs(number(cJSON_GetObjectItem(first, "dice"), "mean") - 1 / 3.0) <= 1e-12);
+    ck_assert(fabs(number(cJSON_GetObjectItem(first, "surface_dice"), "mean") - 1 / 3.0) <= 1e-12);
+    cJSON_Delete(tree);
+    char *report = (char *)files_read("r.json", &bytes);
+    ck_assert_ptr_nonnull(memmem(report, bytes, "\"tolerance_mm\":\t0", 17));
+    free(report);
+    ck_assert_int_eq(access(files_path("c/a.png"), F_OK), 0);
+    check_picture("c/b.png");
+    const answer *a = runf("pumit-evaluate %s %s", folders[0], folders[1]);
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "0.3333 [0.0000, 0.6667]"));
+    ck_assert_ptr_nonnull(strstr(a->out, "a.nii "));
+    check_done(runf("pumit-evaluate %s/a.nii %s/a.nii", folders[0], folders[1]));
+    unlink(files_path("p/b.nii"));
+    check_line(runf("pumit-evaluate %s %s", folders[0], folders[1]), 1, "pumit-evaluate",
+               "p/b.nii: there is no prediction");
+    check_line(runf("pumit-evaluate %s %s", folders[0], files_path("i")), 1, "pumit-evaluate",
+               "p/b_0000.nii");
+    check_line(runf("pumit-evaluate %s %s/a.nii", folders[0], folders[1]), 2, "pumit-evaluate",
+               "two folders");
+    check_line(runf("pumit-evaluate --contours %s %s %s", files_path("c"), folders[0], folders[1]),
+               2, "pumit-evaluate", "--images");
 }
 END_TEST
 
@@ -414,6 +503,7 @@ Suite *suite_programs(void)
     tcase_add_test(tests, preparing);
     tcase_add_test(tests, bad_models);
     tcase_add_test(tests, images_are_described);
+    tcase_add_test(tests, segmentations_are_judged);
     tcase_add_test(tests, skipped_steps_are_told);
     tcase_add_test(tests, one_run_through_all);
     tcase_add_test(tests, runs_are_described_and_drawn);

@@ -41,7 +41,8 @@ int judging_open(judging *j, cli *c, int64_t classes, const char *const *class_n
     *j = (judging){.c = c, .slices = slices ? (int)strtol(slices, NULL, 10) : CONTOURS_SLICES};
     if (j->slices < 1 || j->slices > 1000)
         return cli_wrong_usage(c, "--slices wants 1 to 1000, not %s", slices);
-    pumit_status status = pumit_config_get_section(&options, c->config, "report");
+    pumit_status status = pumit_config_create(&options);
+    if (status == PUMIT_OK) status = pumit_config_merge(options, c->config);
     if (status == PUMIT_OK && class_names) status = set_names(options, classes, class_names);
     if (status == PUMIT_OK) status = pumit_segmentation_report_create(&j->report, options);
     pumit_config_release(options);
@@ -54,12 +55,14 @@ void judging_close(judging *j)
     j->report = NULL;
 }
 
-/* FOLDER/CASE.png of a case's file. */
+/* FOLDER/CASE.png for the file "any/CASE.nii.gz". */
 static bool picture_path(char path[4096], const char *folder, const char *name)
 {
     const char *const slash = strrchr(name, '/'), *const base = slash ? slash + 1 : name;
-    size_t length = strcspn(base, ".");
-    if (length == 0) length = strlen(base);
+    size_t length = strlen(base);
+    if (length > 3 && strcmp(base + length - 3, ".gz") == 0) length -= 3;
+    const char *const dot = memrchr(base, '.', length);
+    if (dot > base) length = (size_t)(dot - base);
     return snprintf(path, 4096, "%s/%.*s.png", folder, (int)length, base) < 4096;
 }
 
@@ -132,7 +135,10 @@ static void print_figure(const cJSON *row, int figure)
         snprintf(text, sizeof text, "[%.*f, %.*f]", decimals, number_of(item, "low"), decimals,
                  number_of(item, "high"));
     print_number(number_of(item, "mean"), decimals, 8);
-    printf(" %*s", figure + 1 < FIGURE_COUNT ? -18 : 0, text);
+    if (figure + 1 < FIGURE_COUNT)
+        printf(" %-18s", text);
+    else if (*text)
+        printf(" %s", text);
 }
 
 static void print_row(const cJSON *row, const char *label)
@@ -159,10 +165,10 @@ static void print_classes(const cJSON *tree)
         print_row(row, label);
     }
     print_row(cJSON_GetObjectItemCaseSensitive(tree, "mean"), "  mean of the classes");
-    printf(
-        "\n[%g%% bootstrap interval of the mean over cases]; HD95 without infinite distances, of "
-        "classes in one of the maps alone\n",
-        100 * number_of(tree, "confidence"));
+    if (number_of(tree, "count") < 2) return;
+    printf("\n[%g%% bootstrap interval of the mean over cases]; HD95 without the infinite ones of "
+           "classes that\none of the maps lacks\n",
+           100 * number_of(tree, "confidence"));
 }
 
 static int print_tables(const cli *c, const cJSON *tree)

@@ -7,11 +7,14 @@
 
 /* Options of every program that judges. */
 #define SEGMENTATION_OPTIONS                                                                       \
-    {"report", 'r', 's', "FILE.json", NULL, "write the scores of all cases there"},                \
+    {"report", 0, 's', "FILE", NULL, "write the scores of all cases there, as JSON"},              \
         {"contours", 0, 's', "DIR", NULL, "write outlines over slices there, a PNG a case"},       \
-        {"slices", 0, 'i', "N", NULL, "slices of a picture; default 12"},                          \
+        {"slices", 0, 'i', "N", NULL, "slices of a picture; 12"},                                  \
+        {"tolerance", 0, 'n', "MM", "tolerance_mm", "of the surface Dice; 1"},                     \
+        {"bootstrap", 0, 'i', "N", "bootstrap", "resamples for intervals; 1000; 0: no intervals"}, \
+        {"confidence", 0, 'n', "X", "confidence", "of the intervals; 0.95"},                       \
     {                                                                                              \
-        "tolerance", 0, 'n', "MM", "report.tolerance_mm", "of the surface Dice; default 1"         \
+        "seed", 0, 'i', "N", "seed", "of the resamples; 0"                                         \
     }
 
 typedef struct {
@@ -21,7 +24,7 @@ typedef struct {
 } judging;
 
 /*
- * Begins, with `classes` class names (NULL, or some of them: none), the background's first; "report" of the program's configuration has the options of
+ * Begins, with `classes` class names (NULL, or some of them: none), the background's first; the program's configuration has the other options of
  * pumit_segmentation_report_create(). Gives the exit status; judging_close() is always to be called.
  */
 int judging_open(judging *j, cli *c, int64_t classes, const char *const *class_names);

@@ -5,6 +5,7 @@
  */
 #include "lib/base/config.h"
 #include "lib/train/scores.h"
+#include "lib/train/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -77,21 +78,6 @@ static pumit_status resample(bootstrap *b, pumit__counter *counter)
     return PUMIT_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Between the sorted values at both sides. */
-static double quantile(const double *sorted, int64_t count, double share)
-{
-    const double at = share * (double)(count - 1);
-    const int64_t below = (int64_t)at;
-    if (below + 1 >= count) return sorted[count - 1];
-    return sorted[below] + (at - (double)below) * (sorted[below + 1] - sorted[below]);
-}
-
 /* Resamples in which the figure is not defined are left out; false if it is in none. */
 static bool interval(double *low, double *high, bootstrap *b, pumit__merit merit)
 {
@@ -100,9 +86,9 @@ static bool interval(double *low, double *high, bootstrap *b, pumit__merit merit
     for (int64_t k = 0; k < b->resamples; k++)
         if (!isnan(values[k])) values[count++] = values[k];
     if (count == 0) return false;
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    *low = quantile(values, count, (1 - b->confidence) / 2);
-    *high = quantile(values, count, (1 + b->confidence) / 2);
+    pumit__sort(values, count);
+    *low = pumit__quantile(values, count, (1 - b->confidence) / 2);
+    *high = pumit__quantile(values, count, (1 + b->confidence) / 2);
     return true;
 }
 
