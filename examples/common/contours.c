@@ -15,7 +15,7 @@
 enum { PREDICTION, REFERENCE, MAPS };
 
 typedef struct {
-    const float *image;        /* (D, H, W), in [0, 1] */
+    const float *image;        /* (H, W), in [0, 1]: the slice that is drawn */
     const uint8_t *maps[MAPS]; /* (D, H, W), or NULL */
     int64_t shape[3];          /* D H W */
     int64_t height, width;     /* of a tile */
@@ -82,10 +82,10 @@ static double clamp(double value, double most)
 }
 
 /* Between the four nearest voxels. */
-static float gray_at(const drawing *d, int64_t slice, double h, double w)
+static float gray_at(const drawing *d, double h, double w)
 {
     const int64_t H = d->shape[1], W = d->shape[2];
-    const float *const src = d->image + slice * H * W;
+    const float *const src = d->image;
     const double y = clamp(h, (double)(H - 1)), x = clamp(w, (double)(W - 1));
     const int64_t top = (int64_t)y, left = (int64_t)x;
     const int64_t bottom = top + 1 < H ? top + 1 : top, right = left + 1 < W ? left + 1 : left;
@@ -118,7 +118,7 @@ static int outline_at(const drawing *d, int map, int64_t slice, int64_t y, int64
 
 static void draw_pixel(float rgb[3], const drawing *d, int64_t slice, int64_t y, int64_t x)
 {
-    const float gray = DIM * gray_at(d, slice, source_of(d, y, d->height, d->shape[1]),
+    const float gray = DIM * gray_at(d, source_of(d, y, d->height, d->shape[1]),
                                      source_of(d, x, d->width, d->shape[2]));
     const int predicted = outline_at(d, PREDICTION, slice, y, x);
     for (int i = 0; i < 3; i++)
@@ -127,34 +127,58 @@ static void draw_pixel(float rgb[3], const drawing *d, int64_t slice, int64_t y,
         for (int i = 0; i < 3; i++) rgb[i] = 1;
 }
 
-static pumit_status draw(pumit_tensor *sheet, const drawing *d, const int64_t *slices)
+static pumit_status draw(pumit_tensor *sheet, drawing *d, pumit_tensor *gray, const int64_t *slices)
 {
-    void *data;
-    const pumit_status status = pumit_tensor_data(&data, sheet);
+    void *data, *src;
+    pumit_status status = pumit_tensor_data(&data, sheet);
+    if (status == PUMIT_OK) status = pumit_tensor_data(&src, gray);
     if (status != PUMIT_OK) return status;
     float *rgb = data;
-    for (int64_t tile = 0; tile < pumit_tensor_shape(sheet)[0]; tile++)
+    for (int64_t tile = 0; tile < pumit_tensor_shape(sheet)[0]; tile++) {
+        d->image = (const float *)src + tile * d->shape[1] * d->shape[2];
         for (int64_t y = 0; y < d->height; y++)
             for (int64_t x = 0; x < d->width; x++, rgb += 3) draw_pixel(rgb, d, slices[tile], y, x);
+    }
     return PUMIT_OK;
 }
 
-static int write_sheet(const cli *c, const char *path, const drawing *d, int slices)
+/* The chosen slices in gray, in [0, 1], as a tensor (1, count, H, W, 1). They are made a volume of their own, since all of a large one would
+ * take more memory than anything else here; its slices lie far apart, so that its axes stay what they are. */
+static pumit_status take_slices(pumit_tensor **out, const cli *c, const pumit_volume *image,
+                                const int64_t *slices, int64_t count)
 {
-    int64_t *chosen = malloc((size_t)slices * sizeof *chosen);
-    const int64_t count = chosen ? choose_slices(chosen, d, slices) : 0;
+    static const double AFFINE[16] = {0, 0, 1, 0, 0, 1, 0, 0, 1e3, 0, 0, 0, 0, 0, 0, 1};
+    int64_t shape[4];
+    pumit_volume *few;
+    pumit_volume_shape(image, shape);
+    const int64_t area = shape[1] * shape[2] * shape[3], size[] = {count, shape[1], shape[2]};
+    const float *const voxels = pumit_volume_voxels(image);
+    if (!voxels) return PUMIT_ERROR_IO;
+    float *copy = malloc((size_t)(count * area) * sizeof *copy);
+    if (!copy) return PUMIT_ERROR_OUT_OF_MEMORY;
+    for (int64_t i = 0; i < count; i++)
+        memcpy(copy + i * area, voxels + slices[i] * area, (size_t)area * sizeof *copy);
+    pumit_status status =
+        pumit_volume_create(&few, c->ctx, PUMIT_F32, size, shape[3], copy, AFFINE);
+    free(copy);
+    if (status != PUMIT_OK) return status;
+    status = pumit_volume_to_tensor(out, few, c->ctx, 1);
+    pumit_volume_release(few);
+    return status;
+}
+
+static pumit_status write_sheet(const cli *c, const char *path, const pumit_volume *image,
+                                drawing *d, const int64_t *slices, int64_t count)
+{
     const int64_t shape[] = {count, d->height, d->width, 3};
-    pumit_tensor *sheet = NULL;
-    if (count == 0) {
-        free(chosen);
-        return cli_fail_with(c, "%s: out of memory", path);
-    }
-    pumit_status status = pumit_tensor_create(&sheet, c->ctx, PUMIT_F32, 4, shape);
-    if (status == PUMIT_OK) status = draw(sheet, d, chosen);
+    pumit_tensor *sheet = NULL, *gray = NULL;
+    pumit_status status = take_slices(&gray, c, image, slices, count);
+    if (status == PUMIT_OK) status = pumit_tensor_create(&sheet, c->ctx, PUMIT_F32, 4, shape);
+    if (status == PUMIT_OK) status = draw(sheet, d, gray, slices);
     if (status == PUMIT_OK) status = pumit_write_png_sheet(path, sheet, COLUMNS);
     pumit_tensor_release(sheet);
-    free(chosen);
-    return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
+    pumit_tensor_release(gray);
+    return status;
 }
 
 static bool fits(const drawing *d, const pumit_label_map *map)
@@ -172,8 +196,6 @@ int contours_write(const cli *c, const char *path, const pumit_volume *image,
                           reference ? pumit_label_map_labels(reference) : NULL}};
     int64_t shape[4];
     double spacing[3];
-    void *data;
-    pumit_tensor *gray;
     pumit_volume_shape(image, shape);
     pumit_volume_spacing(image, spacing);
     memcpy(d.shape, shape, sizeof d.shape);
@@ -181,14 +203,11 @@ int contours_write(const cli *c, const char *path, const pumit_volume *image,
     if (!fits(&d, prediction) || !fits(&d, reference))
         return cli_fail_with(c, "%s: a label map does not have its image's voxels", path);
     choose_size(&d, spacing);
-    if (pumit_volume_to_tensor(&gray, image, c->ctx, 1) != PUMIT_OK) return cli_fail(c);
-    int result = CLI_FAILED;
-    if (pumit_tensor_data(&data, gray) == PUMIT_OK) {
-        d.image = data;
-        result = write_sheet(c, path, &d, slices);
-    } else {
-        cli_fail(c);
-    }
-    pumit_tensor_release(gray);
-    return result;
+    int64_t *chosen = malloc((size_t)slices * sizeof *chosen);
+    const int64_t count = chosen ? choose_slices(chosen, &d, slices) : 0;
+    const pumit_status status =
+        count > 0 ? write_sheet(c, path, image, &d, chosen, count) : PUMIT_ERROR_OUT_OF_MEMORY;
+    free(chosen);
+    if (status == PUMIT_ERROR_OUT_OF_MEMORY) return cli_fail_with(c, "%s: out of memory", path);
+    return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
 }

@@ -10,7 +10,7 @@
 
 static const char *const FIGURES[] = {"dice", "hausdorff95", "surface_dice"};
 enum { FIGURE_COUNT = sizeof FIGURES / sizeof *FIGURES };
-static const int DECIMALS[FIGURE_COUNT] = {4, 2, 4};
+static const int DECIMALS[FIGURE_COUNT] = {4, 2, 4}, WIDTHS[FIGURE_COUNT] = {8, 10, 14};
 
 /* ------------------------------------------------------------------------------------------ gathering */
 
@@ -109,7 +109,8 @@ static void print_number(double value, int decimals, int width)
 static void print_cases(const cJSON *tree)
 {
     const cJSON *of, *item;
-    printf("%-36s %-24s %8s %8s %12s\n", "case", "class", "Dice", "HD95 mm", "surface Dice");
+    printf("%-36s %-24s %*s%*s%*s\n", "case", "class", WIDTHS[0], "Dice", WIDTHS[1], "HD95 mm",
+           WIDTHS[2], "surface Dice");
     cJSON_ArrayForEach(of, cJSON_GetObjectItemCaseSensitive(tree, "cases"))
     {
         const char *const name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(of, "name"));
@@ -117,28 +118,24 @@ static void print_cases(const cJSON *tree)
         {
             const double class = number_of(item, "class");
             printf("%-36s %3.0f %-20s ", name, class, name_of(tree, class));
-            print_number(number_of(item, "dice"), DECIMALS[0], 8);
-            print_number(number_of(item, "hausdorff95"), DECIMALS[1], 9);
-            print_number(number_of(item, "surface_dice"), DECIMALS[2], 13);
+            for (int f = 0; f < FIGURE_COUNT; f++)
+                print_number(number_of(item, FIGURES[f]), DECIMALS[f], WIDTHS[f]);
             putchar('\n');
         }
     }
 }
 
-/* "0.8765 [0.8650, 0.8870]" */
+/* "  0.8765  0.8650 .. 0.8870" */
 static void print_figure(const cJSON *row, int figure)
 {
     const cJSON *const item = cJSON_GetObjectItemCaseSensitive(row, FIGURES[figure]);
     const int decimals = DECIMALS[figure];
-    char text[64] = "";
+    char text[64] = "-";
     if (cJSON_HasObjectItem(item, "low"))
-        snprintf(text, sizeof text, "[%.*f, %.*f]", decimals, number_of(item, "low"), decimals,
+        snprintf(text, sizeof text, "%.*f .. %.*f", decimals, number_of(item, "low"), decimals,
                  number_of(item, "high"));
-    print_number(number_of(item, "mean"), decimals, 8);
-    if (figure + 1 < FIGURE_COUNT)
-        printf(" %-18s", text);
-    else if (*text)
-        printf(" %s", text);
+    print_number(number_of(item, "mean"), decimals, WIDTHS[figure]);
+    printf("%18s", text);
 }
 
 static void print_row(const cJSON *row, const char *label)
@@ -147,28 +144,27 @@ static void print_row(const cJSON *row, const char *label)
            number_of(cJSON_GetObjectItemCaseSensitive(row, FIGURES[0]), "count"));
     for (int f = 0; f < FIGURE_COUNT; f++) print_figure(row, f);
     const double lost = number_of(cJSON_GetObjectItemCaseSensitive(row, FIGURES[1]), "infinite");
-    if (lost > 0) printf(" %.0f infinite", lost);
+    if (lost > 0) printf("  HD95 infinite in %.0f", lost);
     putchar('\n');
 }
 
 static void print_classes(const cJSON *tree)
 {
     const cJSON *row;
-    char label[64], surface[64];
-    snprintf(surface, sizeof surface, "surface Dice at %g mm", number_of(tree, "tolerance_mm"));
-    printf("\n%-24s %5s     %-23s     %-23s     %s\n", "class", "cases", "Dice", "HD95 mm",
-           surface);
+    char label[256], interval[32];
+    snprintf(interval, sizeof interval, "%g%% interval", 100 * number_of(tree, "confidence"));
+    printf("\n%-24s %5s%*s%18s%*s%18s%*s%18s\n", "class", "cases", WIDTHS[0], "Dice", interval,
+           WIDTHS[1], "HD95 mm", interval, WIDTHS[2], "surface Dice", interval);
     cJSON_ArrayForEach(row, cJSON_GetObjectItemCaseSensitive(tree, "classes"))
     {
         const double class = number_of(row, "class");
-        snprintf(label, sizeof label, "%3.0f %.20s", class, name_of(tree, class));
+        snprintf(label, sizeof label, "%3.0f %s", class, name_of(tree, class));
         print_row(row, label);
     }
-    print_row(cJSON_GetObjectItemCaseSensitive(tree, "mean"), "  mean of the classes");
-    if (number_of(tree, "count") < 2) return;
-    printf("\n[%g%% bootstrap interval of the mean over cases]; HD95 without the infinite ones of "
-           "classes that\none of the maps lacks\n",
-           100 * number_of(tree, "confidence"));
+    print_row(cJSON_GetObjectItemCaseSensitive(tree, "mean"), "    mean of the classes");
+    printf("\nsurface Dice at %g mm; infinite HD95, of classes that one of the maps lacks, are in "
+           "no mean\n",
+           number_of(tree, "tolerance_mm"));
 }
 
 static int print_tables(const cli *c, const cJSON *tree)
