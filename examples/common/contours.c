@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_SIDE                                                                                 \
-    256 /* a tile's longer side in pixels: shorter ones are magnified by a whole number */
-#define MOST_SIDE 1024 /* and longer ones shrunk */
-#define DASH      3    /* pixels */
-#define DIM       0.8f /* of the image, so that white shows on it */
-#define COLUMNS   4
+#define LEAST_SIDE 300  /* pixels: tiles whose longer side is shorter are magnified */
+#define MOST_SIDE  1024 /* and longer ones shrunk */
+#define DASH       3    /* pixels */
+#define DIM        0.8f /* of the image, so that white shows on it */
+#define COLUMNS    4
 
 enum { PREDICTION, REFERENCE, MAPS };
 
