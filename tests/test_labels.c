@@ -156,6 +156,172 @@ START_TEST(bad_parts_are_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------- names, columns */
+
+static void write_dot(const char *name)
+{
+    const uint8_t level = 9;
+    png_write(name, 1, 1, 8, 0, false, &level);
+}
+
+static pumit_dataset *open_list(const char *text, const char *json)
+{
+    write_dot("a.png");
+    files_write("list.csv", text, strlen(text));
+    return open_with("list.csv", json);
+}
+
+static void check_labels(const pumit_dataset *dataset, int count, const int64_t *labels)
+{
+    ck_assert_int_eq(pumit_dataset_count(dataset), count);
+    for (int i = 0; i < count; i++) ck_assert_int_eq(pumit_dataset_label(dataset, i), labels[i]);
+}
+
+/* By the alphabet over the whole list, so that each split has the same numbers. */
+START_TEST(labels_may_be_names)
+{
+    static const char LIST[] = "path,label,split\na.png,mild,train\na.png,\"bad, very\",train\n"
+                               "a.png,absent,val\na.png,mild,val\n\n";
+    static const int64_t TRAIN[] = {2, 1}, VAL[] = {0, 2};
+    pumit_dataset *dataset = open_list(LIST, "{\"split\": \"train\"}");
+    check_labels(dataset, 2, TRAIN);
+    ck_assert_int_eq(pumit_dataset_classes(dataset), 3);
+    ck_assert_str_eq(pumit_dataset_class_name(dataset, 1), "bad, very");
+    ck_assert_ptr_null(pumit_dataset_class_name(dataset, 3));
+    ck_assert_int_eq(pumit_dataset_multilabel(dataset), 0);
+    ck_assert(pumit_dataset_has_label(dataset, 0, 2) && !pumit_dataset_has_label(dataset, 0, 1));
+    pumit_dataset_release(dataset);
+    dataset = open_list(LIST, "{\"split\": \"val\"}");
+    check_labels(dataset, 2, VAL);
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+START_TEST(names_may_be_given)
+{
+    static const char *const LIST = "path,label\na.png,b\na.png,c\n";
+    static const int64_t LABELS[] = {2, 0};
+    pumit_dataset *dataset = open_list(LIST, "{\"class_names\": [\"c\", \"a\", \"b\"]}");
+    check_labels(dataset, 2, LABELS);
+    ck_assert_int_eq(pumit_dataset_classes(dataset), 3);
+    pumit_dataset_release(dataset);
+    files_folder("set");
+    files_folder("set/b");
+    files_folder("set/c");
+    write_dot("set/b/1.png");
+    write_dot("set/c/2.png");
+    dataset =
+        open_with("set", "{\"folders_are_labels\": true, \"class_names\": [\"c\", \"a\", \"b\"]}");
+    check_labels(dataset, 2, LABELS);
+    pumit_dataset_release(dataset);
+    dataset = open_with("set", "{\"folders_are_labels\": true}");
+    ck_assert_str_eq(pumit_dataset_class_name(dataset, 1), "c");
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+static void check_bits(const pumit_dataset *dataset, int count, const char *const *bits)
+{
+    ck_assert_int_eq(pumit_dataset_multilabel(dataset), 1);
+    ck_assert_int_eq(pumit_dataset_count(dataset), count);
+    ck_assert_int_eq(pumit_dataset_classes(dataset), (int64_t)strlen(bits[0]));
+    for (int i = 0; i < count; i++) {
+        ck_assert_int_eq(pumit_dataset_label(dataset, i), -1);
+        for (int64_t c = -1; c <= (int64_t)strlen(bits[0]); c++)
+            ck_assert_int_eq(pumit_dataset_has_label(dataset, i, c), c >= 0 && bits[i][c] == '1');
+    }
+}
+
+START_TEST(lists_have_columns_of_labels)
+{
+    static const char *const BITS[] = {"101", "000", "011"};
+    static const char LIST[] = "Label.fluid,path,label.mass,LABEL.node\n1,a.png,0,1\n"
+                               "0,a.png,0,0\n0,a.png,1,1\n";
+    pumit_dataset *dataset = open_list(LIST, "{}"), *part;
+    check_bits(dataset, 3, BITS);
+    ck_assert_str_eq(pumit_dataset_class_name(dataset, 2), "node");
+    CHECK_OK(pumit_dataset_subset(&part, dataset, NULL));
+    pumit_dataset_release(dataset);
+    check_bits(part, 3, BITS);
+    ck_assert_str_eq(pumit_dataset_class_name(part, 0), "fluid");
+    pumit_dataset_release(part);
+    /* in the order of the given names */
+    static const char *const TURNED[] = {"110", "000", "101"};
+    dataset = open_list(LIST, "{\"class_names\": [\"node\", \"fluid\", \"mass\"]}");
+    check_bits(dataset, 3, TURNED);
+    pumit_dataset_release(dataset);
+    dataset = open_list("path,label.a,label.b\na.png,,\na.png,0,1\n", "{}");
+    ck_assert_int_eq(pumit_dataset_classes(dataset), 0); /* one image is not labelled */
+    ck_assert_int_eq(pumit_dataset_has_label(dataset, 0, 1), 0);
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+START_TEST(archives_have_columns_of_labels)
+{
+    static const char *const BITS[] = {"011", "100"};
+    static const uint8_t VOXELS[12] = {1}, LABELS[6] = {0, 1, 1, 1, 0, 0}, WRONG[6] = {0, 2};
+    for (int bad = 0; bad < 2; bad++) {
+        const npz_member members[] = {
+            {"train_images", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2, 3), }",
+             VOXELS, 12},
+            {"train_labels", "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3), }",
+             bad ? WRONG : LABELS, 6}};
+        npz_write("many.npz", members, 2, false);
+        if (bad) break;
+        pumit_dataset *dataset = open_with("many.npz", "{}");
+        check_bits(dataset, 2, BITS);
+        ck_assert_ptr_null(pumit_dataset_class_name(dataset, 0));
+        pumit_dataset_release(dataset);
+    }
+    pumit_dataset *dataset;
+    const char *path = files_path("many.npz");
+    files_check_failed(pumit_dataset_open(&dataset, files_context, 1, &path, NULL),
+                       PUMIT_ERROR_NOT_FOUND, "many.npz", "is 2, not 0 or 1");
+}
+END_TEST
+
+static const struct {
+    const char *text, *json, *part;
+} bad_lists[] = {{"path,label\na.png,b\na.png,c\n", "{\"class_names\": [\"b\"]}", "line 3"},
+                 {"path,label\na.png,1\na.png,c\n", "{}", "line 3"},
+                 {"path,label,label.x\na.png,1,1\n", "{}", "\"label\" alone"},
+                 {"path,label.x,label.x\na.png,1,1\n", "{}", "each once"},
+                 {"path,label.x\na.png,1\n", "{\"class_names\": [\"y\"]}", "none of the classes"},
+                 {"path,label.x\na.png,1\n", "{\"class_names\": [\"x\", \"y\"]}", "of 2 classes"},
+                 {"path,label.x\na.png,2\n", "{}", "not 0 or 1"},
+                 {"path,label.x,label.y\na.png,1,\n", "{}", "1 of 2"},
+                 {"label.x,path,label.y\n1,a.png\n", "{}", "line 2"}};
+
+START_TEST(bad_label_lists_are_refused)
+{
+    pumit_config *options;
+    pumit_dataset *dataset;
+    const char *path = files_path("list.csv");
+    write_dot("a.png");
+    files_write("list.csv", bad_lists[_i].text, strlen(bad_lists[_i].text));
+    CHECK_OK(pumit_config_parse(&options, bad_lists[_i].json));
+    files_check_failed(pumit_dataset_open(&dataset, files_context, 1, &path, options),
+                       PUMIT_ERROR_FORMAT, "list.csv", bad_lists[_i].part);
+    pumit_config_release(options);
+}
+END_TEST
+
+/* Kinds that do not go together: the later files are skipped and told. */
+START_TEST(kinds_are_not_mixed)
+{
+    pumit_dataset *dataset;
+    write_dot("a.png");
+    files_write("one.csv", "path,label\na.png,1\n", 19);
+    files_write("two.csv", "path,label.x\na.png,1\n", 21);
+    const char *const paths[] = {files_path("one.csv"), files_path("two.csv")};
+    CHECK_OK(pumit_dataset_open(&dataset, files_context, 2, paths, NULL));
+    ck_assert(pumit_dataset_count(dataset) == 1 && pumit_dataset_skipped(dataset) == 1);
+    ck_assert_msg(strstr(files_log, "1 columns of labels") != NULL, "%s", files_log);
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
 Suite *suite_labels(void);
 Suite *suite_labels(void)
 {
@@ -167,6 +333,13 @@ Suite *suite_labels(void)
     tcase_add_test(tcase, a_part_outlives_the_whole);
     tcase_add_loop_test(tcase, bad_parts_are_refused, 0,
                         (int)(sizeof bad_parts / sizeof *bad_parts));
+    tcase_add_test(tcase, labels_may_be_names);
+    tcase_add_test(tcase, names_may_be_given);
+    tcase_add_test(tcase, lists_have_columns_of_labels);
+    tcase_add_test(tcase, archives_have_columns_of_labels);
+    tcase_add_loop_test(tcase, bad_label_lists_are_refused, 0,
+                        (int)(sizeof bad_lists / sizeof *bad_lists));
+    tcase_add_test(tcase, kinds_are_not_mixed);
     suite_add_tcase(suite, tcase);
     return suite;
 }

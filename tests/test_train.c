@@ -857,7 +857,7 @@ START_TEST(epochs_show_every_image)
                                       .patch = {16, 16, 16},
                                       .seed = 4,
                                       .shuffle = true,
-                                      .augment = true};
+                                      .augment = {.strength = 1, .mirror = {0, 0, 1}}};
     CHECK_OK(pumit__batches_create(&batches, files_context, dataset, &options));
     int64_t firsts[3];
     for (int64_t epoch = 0; epoch < 3; epoch++) {
@@ -873,7 +873,8 @@ START_TEST(epochs_show_every_image)
     ck_assert_int_eq(take_epoch(again, batches, 0), firsts[0]);
     ck_assert(firsts[0] != firsts[1] || firsts[1] != firsts[2]);
     pumit__batches_release(batches);
-    options.shuffle = options.augment = false;
+    options.shuffle = false;
+    options.augment = (pumit__augment){0};
     CHECK_OK(pumit__batches_create(&batches, files_context, dataset, &options));
     int once[32] = {0};
     ck_assert_int_eq(take_epoch(once, batches, 0), 0);

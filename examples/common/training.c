@@ -99,7 +99,8 @@ static pumit_status copy_key(pumit_config *to, const pumit_config *from, const c
 /* A run that is resumed knows its own data. */
 static pumit_status take_stored(cli *c, const char *output)
 {
-    static const char *const KEYS[] = {"data", "validation_data", "split", "weights", "subset"};
+    static const char *const KEYS[] = {"data",    "validation_data", "split",
+                                       "weights", "class_names",     "subset"};
     char path[4096];
     pumit_config *stored;
     snprintf(path, sizeof path, "%s/config.json", output);
@@ -159,9 +160,27 @@ static int set_weights(cli *c)
     return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
 }
 
-/* `split` NULL: everything. */
+/* Classes of the same names get the same numbers. */
+static pumit_status copy_names(pumit_config *options, const pumit_dataset *from)
+{
+    const int64_t classes = from ? pumit_dataset_classes(from) : 0;
+    cJSON *names = cJSON_CreateArray();
+    bool all = classes > 0;
+    for (int64_t i = 0; i < classes && all; i++) {
+        const char *const name = pumit_dataset_class_name(from, i);
+        all = name && cJSON_AddItemToArray(names, cJSON_CreateString(name));
+    }
+    char *text = all ? cJSON_PrintUnformatted(names) : NULL;
+    const pumit_status status =
+        text ? pumit_config_set_json(options, "class_names", text) : PUMIT_OK;
+    free(text);
+    cJSON_Delete(names);
+    return status;
+}
+
+/* `split` NULL: everything. `like`: the images whose classes these have, or NULL. */
 static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_list *list,
-                               const char *split)
+                               const char *split, const pumit_dataset *like)
 {
     pumit_config *options;
     *out = NULL;
@@ -171,6 +190,8 @@ static pumit_status open_paths(pumit_dataset **out, const cli *c, const path_lis
     if (status == PUMIT_OK) status = copy_key(options, c->config, "folders_are_labels");
     if (status == PUMIT_OK) status = copy_key(options, c->config, "label_maps");
     if (status == PUMIT_OK) status = copy_key(options, c->config, "weights");
+    if (status == PUMIT_OK) status = copy_key(options, c->config, "class_names");
+    if (status == PUMIT_OK) status = copy_names(options, like);
     if (status == PUMIT_OK)
         status = pumit_dataset_open(out, c->ctx, list->count, list->paths, options);
     pumit_config_release(options);
@@ -211,23 +232,25 @@ static pumit_status open_training(pumit_dataset **out, cli *c, const path_list *
     }
     pumit_status status = pumit_config_get_string(&split, c->config, "split", NULL);
     if (status != PUMIT_OK) return status;
-    if (split) return open_paths(out, c, data, strcmp(split, "all") == 0 ? NULL : split);
-    status = open_paths(out, c, data, "train");
+    if (split) return open_paths(out, c, data, strcmp(split, "all") == 0 ? NULL : split, NULL);
+    status = open_paths(out, c, data, "train", NULL);
     /* a .csv without a column of splits */
-    if (status == PUMIT_ERROR_FORMAT && has_splits(data)) status = open_paths(out, c, data, NULL);
+    if (status == PUMIT_ERROR_FORMAT && has_splits(data))
+        status = open_paths(out, c, data, NULL, NULL);
     return status;
 }
 
 /* What to judge by: --validation, else the archive's own split "val", else nothing. */
-static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list *data)
+static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list *data,
+                                    const pumit_dataset *train)
 {
     path_list list = {0};
     *out = NULL;
     pumit_status status = list_validation(&list, c);
     if (status == PUMIT_OK && list.count > 0)
-        status = open_paths(out, c, &list, has_splits(&list) ? "val" : NULL);
+        status = open_paths(out, c, &list, has_splits(&list) ? "val" : NULL, train);
     else if (status == PUMIT_OK && has_splits(data) && !cli_given(c, "split"))
-        (void)open_paths(out, c, data, "val");
+        (void)open_paths(out, c, data, "val", train);
     cJSON_Delete(list.tree);
     return status;
 }
@@ -353,7 +376,7 @@ static int open_and_train(cli *c, const path_list *list)
     pumit_dataset *data = NULL, *validation = NULL;
     pumit_status status = cli_open_context(c);
     if (status == PUMIT_OK) status = open_training(&data, c, list);
-    if (status == PUMIT_OK) status = open_validation(&validation, c, list);
+    if (status == PUMIT_OK) status = open_validation(&validation, c, list, data);
     if (status == PUMIT_OK) status = choose_subset(&data, &validation, c);
     const int result = status == PUMIT_OK ? train(c, data, validation) : cli_fail(c);
     pumit_dataset_release(validation);

@@ -15,7 +15,8 @@ extern "C" {
 
 /**
  * Makes an optimiser for a module's parameters, which it keeps alive. Keys: "beta1" (0.9), "beta2" (0.999), "eps" (1e-8), "weight_decay"
- * (0.05), "clip_norm" (0: off; most global norm of all gradients), "frozen" (a prefix of names that stay as they are). @since 0.1
+ * (0.05), "clip_norm" (0: off; most global norm of all gradients), "frozen" (a prefix of names that stay as they are), "rate_factors" (a list of
+ * ["prefix", factor]: the first whose prefix a name has multiplies that parameter's learning rate). @since 0.1
  */
 PUMIT_API pumit_status pumit_optimizer_create(pumit_optimizer **out, pumit_module *module,
                                               const pumit_config *config);

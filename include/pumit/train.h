@@ -52,6 +52,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "train.seed" (0): of weights, data and masks.
  * - "train.learning_rate" (tokenizer, segment: 1e-3; vit: 1.5e-3; classify: 5e-4): the highest, after "train.warmup" (50) steps of a linear rise; a cosine then
  *   leads to "train.least_rate" (1e-6) at the last step.
+ * - "train.milestones" (none): steps, 16 at most, in place of the cosine: from each on the rate is "train.milestone_factor" (0.1) of what it was.
+ *   "train.schedule" ("cosine", or with milestones "milestones") says the same in a word.
  * - "train.weight_decay" (0.05; tokenizer: 1e-3; segment: 0.01), "train.beta2" (0.999; vit: 0.98), "train.clip_norm" (1; vit: 3; 0: off): as pumit_optimizer_create()
  *   takes them.
  * - "train.ema" (0: off): decay d of a moving average of the weights, min(d, (1 + n) / (10 + n)) at its update n = 0, 1, ...; validation,
@@ -92,9 +94,20 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   time and an eighth of what a step keeps of blocks; losses are the same.
  * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.
  *
- * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC:
- * - "freeze_backbone" (false): true trains the head alone.
+ * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC as
+ * pumit_classification_scores() has it for the task, of equal ones the last:
+ * - "train.task" (by the labels: "labels" where an image may have several, else "classes"; "grades" where the classes have an order).
+ * - "freeze_backbone" (false): true trains the head alone, and keeps nothing for gradients of the rest.
  * - "train.image_tokens" ([0, 0, 0]: as for embedding): [d, h, w], the token grid that images are resampled to.
+ * - "train.patience" (0: off): the run ends after so many validations without a higher AUC.
+ * - "train.layer_decay" (1: off): block i of L learns at decay^(L - i) of the rate, what comes before the blocks at decay^(L + 1).
+ * - "train.class_weights" (none): weights of the loss by class: a list, or "balanced": n / (classes x images of the class). Task "labels":
+ *   weights of present labels, balanced: absent / present.
+ * - "train.mixup" (0: off): alpha, 4 at most: each image is mixed with the next one of its batch, s image + (1 - s) next, and so are its labels;
+ *   s is drawn from Beta(alpha, alpha).
+ * - "train.augment_strength" (1), where "train.augment": most rotation (15 degrees; out of the plane where voxels are nearly cubes), scale (12 %),
+ *   shift (8 % of an axis), contrast (15 %), brightness (0.05 of 0..1) and noise (deviation 0.03) are multiplied by it; 0: none of these.
+ * - "train.mirror" ([0, 0, 1]), where "train.augment": 1 mirrors half of the images along D, H, W.
  *
  * Keys of recipe "segment", which learns from patches of images with label maps; the result is of the validation with the highest mean Dice of
  * the classes but the background, found by pumit_segmenter_segment(). Its network is that of "init" or "vit.*" with a new decoder:

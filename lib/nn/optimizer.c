@@ -2,6 +2,8 @@
 /* AdamW with decay groups, clipping by the global norm, and the warm-up plus cosine schedule. */
 #include "lib/nn/optimizer.h"
 
+#include "lib/base/config.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@ typedef struct {
     pumit_tensor *moment[2];
     char *name[2]; /* exp_avg.NAME, exp_avg_sq.NAME */
     bool decays;
+    double factor; /* of the learning rate */
 } trained;
 
 struct pumit_optimizer {
@@ -37,12 +40,34 @@ static pumit_status read_config(pumit_optimizer *o, const char **frozen, const p
     return PUMIT_OK;
 }
 
-static pumit_status add_item(pumit_optimizer *o, const pumit__parameter *parameter)
+static pumit_status check_factors(const cJSON *factors)
+{
+    PUMIT__REQUIRE(!factors || cJSON_IsArray(factors), "optimiser: rate_factors is no list");
+    for (const cJSON *rule = factors ? factors->child : NULL; rule; rule = rule->next)
+        PUMIT__REQUIRE(cJSON_GetArraySize(rule) == 2 && cJSON_IsString(rule->child) &&
+                           cJSON_IsNumber(rule->child->next) && rule->child->next->valuedouble >= 0,
+                       "optimiser: rate_factors holds what is no [\"prefix\", factor]");
+    return PUMIT_OK;
+}
+
+/* Of the first rule whose prefix the name has; 1 if there is none. */
+static double factor_of(const cJSON *factors, const char *name)
+{
+    for (const cJSON *rule = factors ? factors->child : NULL; rule; rule = rule->next) {
+        const char *const prefix = rule->child->valuestring;
+        if (strncmp(name, prefix, strlen(prefix)) == 0) return rule->child->next->valuedouble;
+    }
+    return 1;
+}
+
+static pumit_status add_item(pumit_optimizer *o, const pumit__parameter *parameter,
+                             const cJSON *factors)
 {
     trained *item = &o->items[o->count++];
     pumit_tensor *tensor = parameter->tensor;
     item->parameter = pumit_tensor_retain(tensor);
     item->decays = parameter->decays;
+    item->factor = factor_of(factors, parameter->name);
     item->name[0] = pumit__format(EXP_AVG "%s", parameter->name);
     item->name[1] = pumit__format("exp_avg_sq.%s", parameter->name);
     if (!item->name[0] || !item->name[1]) return pumit__fail_memory(64, "an optimiser");
@@ -62,14 +87,17 @@ pumit_status pumit_optimizer_create(pumit_optimizer **out, pumit_module *module,
     if (!o) return pumit__fail_memory(sizeof *o, "an optimiser");
     o->module = pumit__module_retain(module);
     o->items = pumit__calloc(module->count, sizeof *o->items);
+    const cJSON *const factors =
+        cJSON_GetObjectItemCaseSensitive(pumit__config_json(config), "rate_factors");
     pumit_status status = o->items ? read_config(o, &frozen, config)
                                    : pumit__fail_memory(module->count, "an optimiser");
+    if (status == PUMIT_OK) status = check_factors(factors);
     for (int64_t i = 0; i < module->count && status == PUMIT_OK; i++) {
         const pumit__parameter *parameter = &module->parameters[i];
         if (!parameter->tensor->slot ||
             (frozen && *frozen && strncmp(parameter->name, frozen, strlen(frozen)) == 0))
             continue;
-        status = add_item(o, parameter);
+        status = add_item(o, parameter, factors);
     }
     if (status == PUMIT_OK)
         *out = o;
@@ -135,7 +163,7 @@ static pumit_status update(const pumit_optimizer *o, trained *item, double rate,
                                    .grad = pumit__data(grad),
                                    .n = pumit_tensor_count(p),
                                    .step = o->steps,
-                                   .lr = rate,
+                                   .lr = rate * item->factor,
                                    .beta1 = o->beta1,
                                    .beta2 = o->beta2,
                                    .eps = o->eps,

@@ -1,12 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Light augmentation of a whole image for classification; a function of (seed, key). */
+/* Changed whole images for classification; a function of (seed, key). */
 #ifndef PUMIT_LIB_TRAIN_AUGMENT_H
 #define PUMIT_LIB_TRAIN_AUGMENT_H
 
 #include "lib/base/base.h"
 
-/* image: (D, H, W, C) in [0, 1], changed in place: mirrored along W, shifted, contrast and brightness changed. */
+typedef struct {
+    double strength; /* of all changes but mirroring: 1 usual, 0 none */
+    bool mirror[3];  /* half of the images along D, H, W */
+} pumit__augment;
+
+/*
+ * image: (D, H, W, C) in [0, 1], changed in place: mirrored, rotated, scaled, shifted with its edges repeated, contrast and brightness
+ * changed, noise added. Out of the plane it is turned where voxels are nearly cubes by `spacing`.
+ */
 pumit_status pumit__augment_image(float *image, const int64_t size[3], int64_t channels,
-                                  uint64_t seed, uint64_t key);
+                                  const double spacing[3], const pumit__augment *how, uint64_t seed,
+                                  uint64_t key);
+
+/* A number in 0..1 of the Beta(alpha, alpha) distribution, 0 < alpha <= 4: mixup's share of an image (Zhang et al. 2018). */
+double pumit__augment_share(double alpha, uint64_t seed, uint64_t key);
 
 #endif

@@ -147,9 +147,35 @@ static pumit_status place(float *dst, double spacing[3], pumit__batches *b, cons
                                  b->options.channels, size));
     pumit_status status = pumit_tensor_read(image, PUMIT_F32, dst, bytes);
     pumit_tensor_release(image);
-    if (status == PUMIT_OK && b->options.augment)
-        status = pumit__augment_image(dst, size, b->options.channels, b->options.seed, key);
+    if (status == PUMIT_OK)
+        status = pumit__augment_image(dst, size, b->options.channels, spacing, &b->options.augment,
+                                      b->options.seed, key);
     return status;
+}
+
+double pumit__batches_share(const pumit__batches *b, int64_t draw, int64_t i)
+{
+    if (b->options.mixup <= 0) return 1;
+    return pumit__augment_share(b->options.mixup, b->options.seed,
+                                (uint64_t)(draw * b->options.batch + i));
+}
+
+/* Each image with the next one, the last with the first as it was. */
+static pumit_status mix(float *images, int64_t n, int64_t each, const pumit__batches *b,
+                        int64_t draw)
+{
+    if (b->options.mixup <= 0) return PUMIT_OK;
+    float *const first = pumit__calloc(each, (int64_t)sizeof *first);
+    if (!first) return pumit__fail_memory(each * (int64_t)sizeof *first, "a batch");
+    memcpy(first, images, (size_t)each * sizeof *first);
+    for (int64_t i = 0; i < n; i++) {
+        float *const image = images + i * each;
+        const float *const next = i + 1 < n ? image + each : first;
+        const float share = (float)pumit__batches_share(b, draw, i);
+        for (int64_t k = 0; k < each; k++) image[k] = share * image[k] + (1 - share) * next[k];
+    }
+    free(first);
+    return PUMIT_OK;
 }
 
 pumit_status pumit__batches_take(pumit_tensor **out, double spacing[3], int64_t *indices,
@@ -173,6 +199,7 @@ pumit_status pumit__batches_take(pumit_tensor **out, double spacing[3], int64_t 
         status =
             place(images + i * each, spacing, b, size, indices[i], (uint64_t)(draw * batch + i));
     }
+    if (status == PUMIT_OK) status = mix(images, *count, each, b, draw);
     if (status == PUMIT_OK)
         status = pumit_tensor_from_data(out, b->ctx, PUMIT_F32, 5, shape, images);
     free(images);

@@ -142,6 +142,7 @@ static pumit_status state_json(cJSON **out, const pumit_trainer *t)
                    {"seconds", t->seconds},
                    {"averaged", (double)t->averaged},
                    {"best_step", (double)t->best_step},
+                   {"improved_step", (double)t->improved_step},
                    {"best_value", t->best_value}};
     *out = cJSON_CreateObject();
     if (!*out) return pumit__fail_memory((int64_t)sizeof **out, "a checkpoint");
@@ -375,6 +376,7 @@ static pumit_status load_state(pumit_trainer *t, const cJSON *state, const char 
     PUMIT__TRY(whole_number(&t->skipped, state, "skipped", path));
     PUMIT__TRY(whole_number(&t->skipped_in_row, state, "skipped_in_row", path));
     PUMIT__TRY(whole_number(&t->best_step, state, "best_step", path));
+    PUMIT__TRY(whole_number(&t->improved_step, state, "improved_step", path));
     PUMIT__TRY(whole_number(&t->averaged, state, "averaged", path));
     for (int32_t i = 0; i < t->part_count; i++) {
         char key[64];

@@ -218,6 +218,8 @@ pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *m
     PUMIT__GO(pumit_config_set_double(config, "beta2", t->options.beta2));
     if (freeze && module == t->model && t->classifier)
         PUMIT__GO(pumit_config_set_string(config, "frozen", "backbone."));
+    if (t->options.layer_decay < 1 && module == t->model && t->classifier)
+        PUMIT__GO(pumit__layer_decay(config, pumit_vit_module(t->vit), t->options.layer_decay));
     pumit__part *const part = &t->parts[t->part_count];
     *part = (pumit__part){.name = name, .module = module};
     PUMIT__GO(pumit_optimizer_create(&part->optimizer, module, config));

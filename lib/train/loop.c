@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one loop: step, judge, log, save; and what is told of it afterwards. */
+#include "lib/tensor/context.h"
 #include "lib/train/copies.h"
 #include "lib/train/metrics.h"
 #include "lib/train/run_folder.h"
@@ -70,6 +71,19 @@ static pumit_status keep_loss(pumit_trainer *t, double loss)
     return PUMIT_OK;
 }
 
+/* Milestones: the step that has one's number is the first with the lower rate. */
+static double rate_of(const pumit__train_options *o, int64_t step)
+{
+    double rate = o->learning_rate;
+    if (o->milestones.count == 0)
+        return pumit_cosine_rate(step, rate, o->steps > o->warmup ? o->steps - o->warmup : 1,
+                                 o->warmup, fmin(o->least_rate, rate));
+    if (step < o->warmup) rate *= (double)step / (double)o->warmup;
+    for (int32_t i = 0; i < o->milestones.count; i++)
+        if (step >= o->milestones.steps[i]) rate *= o->milestone_factor;
+    return rate;
+}
+
 static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
 {
     const pumit__train_options *const o = &t->options;
@@ -77,9 +91,7 @@ static pumit_status one_step(pumit__figures *figures, pumit_trainer *t)
     double loss, grad_norm;
     bool skipped;
     const double started = now();
-    const double rate = pumit_cosine_rate(t->step + 1, o->learning_rate,
-                                          o->steps > o->warmup ? o->steps - o->warmup : 1,
-                                          o->warmup, fmin(o->least_rate, o->learning_rate));
+    const double rate = rate_of(o, t->step + 1);
     PUMIT__TRY(gather(&loss, &terms, t));
     PUMIT__TRY(update(&skipped, &grad_norm, &terms, t, rate, loss));
     if (t->recipe->step) PUMIT__TRY(t->recipe->step(&terms, t, rate, skipped));
@@ -124,14 +136,28 @@ static pumit_status judge(pumit_trainer *t)
     const double value = pumit__figures_get(&figures, t->recipe->best);
     if (!isfinite(value) || (t->best_step > 0 && value < t->best_value)) return PUMIT_OK;
     PUMIT__TRY(pumit__copies_keep(&t->best, t));
+    if (t->best_step == 0 || value > t->best_value) t->improved_step = t->step;
     t->best_value = value;
     t->best_step = t->step;
     return PUMIT_OK;
 }
 
+/* Validations after the one that improved, which with the step and the options is all that early stopping needs. */
+static bool out_of_patience(const pumit_trainer *t)
+{
+    const pumit__train_options *const o = &t->options;
+    if (o->patience == 0 || o->validate_every == 0 || t->improved_step == 0) return false;
+    return t->step / o->validate_every - t->improved_step / o->validate_every >= o->patience;
+}
+
+static bool is_over(const pumit_trainer *t)
+{
+    return t->step >= t->options.steps || out_of_patience(t);
+}
+
 static bool due(const pumit_trainer *t, int64_t every)
 {
-    return t->step == t->options.steps || (every > 0 && t->step % every == 0);
+    return is_over(t) || (every > 0 && t->step % every == 0);
 }
 
 /* The line of metrics.jsonl; release with free(). */
@@ -248,8 +274,12 @@ static pumit_status tell_remedy(const pumit_trainer *t, pumit_status status)
 
 static pumit_status run(pumit_trainer *t)
 {
-    while (t->step < t->options.steps && !atomic_load(&t->stop)) PUMIT__TRY(advance(t));
-    if (t->step >= t->options.steps) return write_model(t);
+    while (!is_over(t) && !atomic_load(&t->stop)) PUMIT__TRY(advance(t));
+    if (is_over(t) && t->step < t->options.steps)
+        pumit__log(t->ctx, PUMIT_LOG_INFO,
+                   "the run ends at step %lld: %s has not risen since step %lld (train.patience)",
+                   (long long)t->step, t->recipe->best, (long long)t->improved_step);
+    if (is_over(t)) return write_model(t);
     return t->saved_step == t->step ? PUMIT_OK : pumit__run_save(t);
 }
 
@@ -266,7 +296,7 @@ pumit_status pumit_trainer_run(pumit_trainer *trainer)
     t->failed = status != PUMIT_OK;
     if (t->failed) return tell_remedy(t, status);
     t->ended = true;
-    if (t->step >= t->options.steps) return PUMIT_OK;
+    if (is_over(t)) return PUMIT_OK;
     atomic_store(&t->stop, 0);
     return pumit__fail(PUMIT_ERROR_CANCELLED, "%s: stopped after step %lld of %lld", t->output,
                        (long long)t->step, (long long)t->options.steps);
@@ -290,8 +320,7 @@ static pumit_status summary_json(cJSON *object, const pumit_trainer *t)
 {
     PUMIT__TRY(pumit__json_set(object, "recipe", cJSON_CreateString(t->recipe->name)));
     PUMIT__TRY(pumit__json_set(object, "output", cJSON_CreateString(t->output)));
-    if (t->step >= t->options.steps)
-        PUMIT__TRY(pumit__json_set(object, "model", cJSON_CreateString(t->model_path)));
+    if (is_over(t)) PUMIT__TRY(pumit__json_set(object, "model", cJSON_CreateString(t->model_path)));
     if (t->best_step > 0) {
         char name[32];
         snprintf(name, sizeof name, "best_%s", t->recipe->best);

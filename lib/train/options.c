@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum kind { WHOLE, REAL, FLAG, TRIPLE, PAIR, REALS, TEXT };
+enum kind { WHOLE, REAL, FLAG, TRIPLE, PAIR, REALS, LIST, TEXT, ANY };
 
 static const struct option {
     const char *key;
@@ -64,6 +64,16 @@ static const struct option {
     {"tone_probability", REAL, AT(tone_probability), 0, 1},
     {"recompute", FLAG, AT(recompute), 0, 1},
     {"norms_every", WHOLE, AT(norms_every), 0, 1e12},
+    {"task", TEXT, AT(task), 0, 0},
+    {"class_weights", ANY, 0, 0, 0},        /* the recipe reads it, as it knows the classes */
+    {"schedule", TEXT, AT(schedule), 0, 0}, /* see check_together() */
+    {"milestones", LIST, AT(milestones), 1, 1e12},
+    {"milestone_factor", REAL, AT(milestone_factor), 0, 1},
+    {"layer_decay", REAL, AT(layer_decay), 0.01, 1},
+    {"mixup", REAL, AT(mixup), 0, 4},
+    {"augment_strength", REAL, AT(augment_strength), 0, 4},
+    {"mirror", TRIPLE, AT(mirror), 0, 1},
+    {"patience", WHOLE, AT(patience), 0, 1e12},
 #undef AT
 };
 
@@ -130,6 +140,20 @@ static pumit_status read_triple(int64_t triple[3], const struct option *option,
     return PUMIT_OK;
 }
 
+static pumit_status read_list(pumit__milestones *list, const struct option *option,
+                              pumit_config *config, const char *key)
+{
+    PUMIT__TRY(
+        pumit_config_get_ints(list->steps, PUMIT__MOST_MILESTONES, &list->count, config, key));
+    for (int32_t i = 0; i < list->count; i++) {
+        PUMIT__TRY(in_range(option, (double)list->steps[i]));
+        PUMIT__REQUIRE(i == 0 || list->steps[i] > list->steps[i - 1],
+                       "config key '%s': %lld follows %lld, steps rise", key,
+                       (long long)list->steps[i], (long long)list->steps[i - 1]);
+    }
+    return PUMIT_OK;
+}
+
 /* `count` numbers; none where the key is absent. */
 static pumit_status read_reals(double *values, int32_t count, const struct option *option,
                                const pumit_config *config, const char *key)
@@ -181,6 +205,10 @@ static pumit_status read_option(void *value, const struct option *option, pumit_
         return read_pair(value, option, config, key);
     case REALS:
         return read_reals(value, 3, option, config, key);
+    case LIST:
+        return read_list(value, option, config, key);
+    case ANY:
+        return PUMIT_OK;
     case TRIPLE:
     default:
         return read_triple(value, option, config, key);
@@ -202,6 +230,8 @@ static pumit_status keep_option(const void *value, const struct option *option,
     case FLAG:
         return pumit_config_set_bool(config, key, *(const int32_t *)value);
     case TEXT:
+    case LIST:
+    case ANY:
         return PUMIT_OK; /* it is the config's own */
     case PAIR:
         snprintf(text, sizeof text, "[%.17g, %.17g]", real[0], real[1]);
@@ -224,6 +254,22 @@ static pumit_status take_option(pumit_trainer *t, const struct option *option)
     snprintf(key, sizeof key, "train.%s", option->key);
     PUMIT__TRY(read_option(value, option, t->config, key));
     return keep_option(value, option, t->config, key);
+}
+
+/* Options that count together. A list of milestones is a schedule by itself. */
+static pumit_status check_together(const pumit_trainer *t)
+{
+    const pumit__train_options *const o = &t->options;
+    const bool milestones = o->milestones.count > 0;
+    PUMIT__REQUIRE(!o->schedule || strcmp(o->schedule, milestones ? "milestones" : "cosine") == 0,
+                   "config key 'train.schedule' is '%s'; it is 'cosine', or 'milestones' with "
+                   "steps in 'train.milestones'",
+                   o->schedule);
+    PUMIT__REQUIRE(o->patience == 0 ||
+                       (t->recipe->best && t->has_validation && o->validate_every > 0),
+                   "config key 'train.patience' needs validations: images to judge by, "
+                   "'train.validate_every' above 0, and a recipe that chooses its result by them");
+    return PUMIT_OK;
 }
 
 pumit_status pumit__train_options_read(pumit_trainer *t)
@@ -258,8 +304,12 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .scale_probability = 0.5,
                                         .slice_scale_probability = 0.3,
                                         .rotate_probability = 0.2,
-                                        .norms_every = 10};
+                                        .norms_every = 10,
+                                        .milestone_factor = 0.1,
+                                        .layer_decay = 1,
+                                        .augment_strength = 1,
+                                        .mirror = {0, 0, 1}};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
-    return PUMIT_OK;
+    return check_together(t);
 }

@@ -41,6 +41,12 @@ double pumit__figures_get(const pumit__figures *figures, const char *name);
 /* As a JSON object; lists become arrays, what is not finite null. Release with cJSON_Delete(). */
 pumit_status pumit__figures_json(cJSON **out, const pumit__figures *figures);
 
+#define PUMIT__MOST_MILESTONES 16
+typedef struct {
+    int32_t count;
+    int64_t steps[PUMIT__MOST_MILESTONES];
+} pumit__milestones;
+
 /* What "train.*" says; each key stands in options.c with its default by recipe. */
 typedef struct {
     int64_t steps, batch, accumulate, warmup, seed;
@@ -61,7 +67,12 @@ typedef struct {
     double noise_probability, blur_probability, low_resolution_probability, tone_probability;
     int64_t flips[3]; /* 1: along that axis */
     int32_t augment, events, recompute;
-    const char *lpips; /* a path, NULL: none; borrowed from the config */
+    const char *lpips;    /* a path, NULL: none; borrowed from the config, as are other texts */
+    const char *task;     /* NULL: what the labels are */
+    const char *schedule; /* NULL: cosine */
+    pumit__milestones milestones;
+    double milestone_factor, layer_decay, mixup, augment_strength;
+    int64_t mirror[3], patience;
 } pumit__train_options;
 
 /* A network that learns, with its optimiser: the recipe's model, and what helps it. */
@@ -138,6 +149,7 @@ struct pumit_trainer {
     cJSON *validation; /* the latest figures, NULL: none yet */
     double best_value;
     int64_t best_step;      /* 0: none yet */
+    int64_t improved_step;  /* the first with best_value; of equals the last one is the best */
     pumit_tensor **best;    /* the model's parameters at best_step, or NULL */
     int64_t averaged;       /* updates of `average` */
     pumit_tensor **average; /* moving average of the model's parameters; NULL: none is kept */
@@ -152,6 +164,9 @@ struct pumit_trainer {
 pumit_status pumit__train_options_raise(pumit_config *config, const char *recipe);
 /* Reads "train.KEY", else the default, into t->options, and puts it back into t->config. */
 pumit_status pumit__train_options_read(pumit_trainer *t);
+
+/* layer_decay.c: the learning rates of a transformer's layers, as "rate_factors" for the optimiser of a model that has it as "backbone". */
+pumit_status pumit__layer_decay(pumit_config *optimizer, const pumit_module *vit, double decay);
 
 /* create.c: samplers of crops over the training images, and without augmentation over the judged ones. */
 pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3]);
