@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Classifiers of classes, labels and grades: losses and probabilities by hand, gradients by finite differences, what a file keeps. */
 #include "lib/models/classifier.h"
+#include "lib/train/trainer.h"
 #include "tests/image_files.h"
 
 #include <math.h>
@@ -259,6 +260,65 @@ START_TEST(frozen_ones_keep_no_tape)
 }
 END_TEST
 
+/* How far the first step of AdamW moves a parameter: by the rate, but for decay. */
+static double first_move(const pumit_module *module, const char *name, const double *before)
+{
+    pumit_tensor *tensor;
+    double after[512], most = 0;
+    CHECK_OK(pumit_module_find(&tensor, module, name));
+    const int64_t n = pumit_tensor_count(tensor);
+    ck_assert_int_le(n, 512);
+    CHECK_OK(pumit_tensor_read(tensor, PUMIT_F64, after, n * 8));
+    for (int64_t i = 0; i < n; i++) most = fmax(most, fabs(after[i] - before[i]));
+    return most;
+}
+
+/* Two blocks: the last one learns at d, the first at d^2, what comes before at d^3, the norm and the head at 1. */
+static const struct {
+    const char *name;
+    double factor;
+} PARTS[] = {{"backbone.cls_token", 0.125},
+             {"backbone.patch_embed.proj.bias", 0.125},
+             {"backbone.blocks.0.norm1.weight", 0.25},
+             {"backbone.blocks.1.norm1.weight", 0.5},
+             {"backbone.norm.weight", 1},
+             {"head.bias", 1}};
+enum { MOST_PARTS = sizeof PARTS / sizeof *PARTS };
+
+START_TEST(layers_learn_at_their_rates)
+{
+    static double before[MOST_PARTS][512];
+    const int64_t labels[] = {1, 2};
+    pumit_classifier *classifier = make(exact, "classes", 4);
+    pumit_module *const module = pumit_classifier_module(classifier);
+    pumit_tensor *image = make_images(exact), *loss;
+    pumit_optimizer *optimizer;
+    pumit_config *config;
+    stir_head(classifier);
+    CHECK_OK(pumit_config_parse(&config, "{\"weight_decay\": 0}"));
+    CHECK_OK(pumit__layer_decay(config, pumit_vit_module(pumit_classifier_vit(classifier)), 0.5));
+    CHECK_OK(pumit_optimizer_create(&optimizer, module, config));
+    for (int i = 0; i < MOST_PARTS; i++) {
+        pumit_tensor *tensor;
+        CHECK_OK(pumit_module_find(&tensor, module, PARTS[i].name));
+        CHECK_OK(pumit_tensor_read(tensor, PUMIT_F64, before[i], pumit_tensor_count(tensor) * 8));
+    }
+    CHECK_OK(pumit_classifier_loss(&loss, classifier, image, CUBES, labels));
+    CHECK_OK(pumit_tensor_backward(loss));
+    CHECK_OK(pumit_optimizer_step(optimizer, 1e-3, 1, NULL));
+    for (int i = 0; i < MOST_PARTS; i++) {
+        const double moved = first_move(module, PARTS[i].name, before[i]);
+        ck_assert_msg(fabs(moved - 1e-3 * PARTS[i].factor) <= 2e-5 * PARTS[i].factor, "%s: %g",
+                      PARTS[i].name, moved);
+    }
+    pumit_tensor_release(loss);
+    pumit_tensor_release(image);
+    pumit_optimizer_release(optimizer);
+    pumit_config_release(config);
+    pumit_classifier_release(classifier);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------------- models */
 
 START_TEST(files_keep_task_and_names)
@@ -333,6 +393,7 @@ Suite *suite_classifier(void)
     tcase_add_loop_test(tcase, losses_fit_probabilities, 0, 3);
     tcase_add_loop_test(tcase, gradients_are_slopes, 0, 3);
     tcase_add_test(tcase, frozen_ones_keep_no_tape);
+    tcase_add_test(tcase, layers_learn_at_their_rates);
     tcase_add_test(tcase, files_keep_task_and_names);
     tcase_add_loop_test(tcase, bad_settings_are_refused, 0, (int)(sizeof BAD / sizeof *BAD));
     tcase_add_loop_test(tcase, bad_labels_are_refused, 0, 3);

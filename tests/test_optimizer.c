@@ -136,6 +136,27 @@ START_TEST(three_steps_match_the_formula)
 }
 END_TEST
 
+/* The first rule whose prefix fits; the decay of weights shrinks with the rate. */
+START_TEST(rates_have_factors)
+{
+    setup s = make("reference64", "{\"weight_decay\": 0.05, \"rate_factors\": [[\"weight\", 0.5], "
+                                  "[\"w\", 7], [\"b\", 0], [\"\", 3]]}");
+    for (int step = 0; step < 3; step++) {
+        give_gradient(&s, "weight", gradients[step]);
+        give_gradient(&s, "bias", gradients[step]);
+        CHECK_OK(pumit_optimizer_step(s.optimizer, 0.2, 1, NULL));
+        is_near(get(s.module, "weight"), decayed[step], s.tolerance, "the weight");
+        is_near(get(s.module, "bias"), 1, 0, "the bias");
+    }
+    pumit_config *config;
+    pumit_optimizer *optimizer;
+    CHECK_OK(pumit_config_parse(&config, "{\"rate_factors\": [[\"weight\", -1]]}"));
+    CHECK_FAILS(PUMIT_ERROR_INVALID_ARGUMENT, pumit_optimizer_create(&optimizer, s.module, config));
+    pumit_config_release(config);
+    finish(&s);
+}
+END_TEST
+
 START_TEST(settings_are_used)
 {
     setup s =
@@ -312,6 +333,7 @@ Suite *suite_optimizer(void)
     TCase *tcase = tcase_create("optimizer");
     tcase_add_loop_test(tcase, three_steps_match_the_formula, 0, count);
     tcase_add_test(tcase, settings_are_used);
+    tcase_add_test(tcase, rates_have_factors);
     tcase_add_loop_test(tcase, large_gradients_are_clipped, 0, count);
     tcase_add_loop_test(tcase, gathered_losses_are_averaged, 0, count);
     tcase_add_test(tcase, parameters_without_gradient_stay);
