@@ -260,8 +260,8 @@ static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list
 /* Keeps the seed that is meant, so that a resumed run has the same images. `wanted`: there is a part to choose. */
 static pumit_status complete_subset(bool *wanted, pumit_config *config)
 {
-    double labels;
-    int64_t folds, fold, seed = 0;
+    double labels = 1;
+    int64_t folds = 0, fold = 0, seed = 0;
     pumit_status status = pumit_config_get_double(&labels, config, "subset.labels", 1);
     if (status == PUMIT_OK) status = pumit_config_get_int(&folds, config, "subset.folds", 0);
     if (status == PUMIT_OK) status = pumit_config_get_int(&fold, config, "subset.fold", 0);
