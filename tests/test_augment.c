@@ -10,7 +10,7 @@ enum { D = 6, H = 16, W = 16, COUNT = D * H * W };
 
 static const double CUBES[3] = {1, 1, 1}, THICK[3] = {4, 1, 1}, FLAT[3] = {INFINITY, 1, 1};
 static const int64_t SOLID[3] = {D, H, W}, PLANE[3] = {1, H, W};
-static const pumit__augment USUAL = {.strength = 1, .mirror = {false, false, true}};
+static const pumit__augment USUAL = {.strength = 1, .flip = {false, false, true}};
 
 static void fill(float *image, int64_t count)
 {
@@ -51,10 +51,10 @@ START_TEST(nothing_wanted_nothing_changed)
 }
 END_TEST
 
-/* Without strength an image is as it was or exactly mirrored, about half of the times along each axis that may be. */
-START_TEST(mirrors_are_exact)
+/* Without strength an image is as it was or exactly flipped, about half of the times along each axis that may be. */
+START_TEST(flips_are_exact)
 {
-    const pumit__augment how = {.mirror = {true, false, true}};
+    const pumit__augment how = {.flip = {true, false, true}};
     int counts[2][2] = {{0}};
     for (uint64_t key = 0; key < 200; key++) {
         float image[COUNT], before[COUNT];
@@ -133,7 +133,7 @@ Suite *suite_augment(void)
     TCase *tcase = tcase_create("augment");
     tcase_add_test(tcase, the_same_key_gives_the_same);
     tcase_add_test(tcase, nothing_wanted_nothing_changed);
-    tcase_add_test(tcase, mirrors_are_exact);
+    tcase_add_test(tcase, flips_are_exact);
     tcase_add_test(tcase, planes_are_turned);
     tcase_add_test(tcase, thick_slices_are_turned_in_the_plane);
     suite_add_tcase(suite, tcase);

@@ -177,7 +177,7 @@ static const struct {
 } KINDS[] = {
     {"single.npz",
      "{\"train\": {\"mixup\": 0.4, \"milestones\": [4, 6], \"class_weights\": \"balanced\","
-     "             \"layer_decay\": 0.7, \"patience\": 50, \"mirror\": [0, 1, 1]}}"},
+     "             \"layer_decay\": 0.7, \"patience\": 50, \"flips\": [0, 1, 1]}}"},
     {"many.npz", "{\"train\": {\"mixup\": 0.4, \"class_weights\": \"balanced\"}}"},
     {"single.npz", "{\"train\": {\"task\": \"grades\", \"mixup\": 1}, \"freeze_backbone\": true}"}};
 
@@ -243,7 +243,7 @@ static const struct {
     {"single.npz", "{\"train\": {\"patience\": 2, \"validate_every\": 0}}", "train.patience"},
     {"single.npz", "{\"train\": {\"mixup\": 5}}", "train.mixup"},
     {"single.npz", "{\"train\": {\"layer_decay\": 1.5}}", "train.layer_decay"},
-    {"single.npz", "{\"train\": {\"mirror\": [0, 1]}}", "train.mirror"}};
+    {"single.npz", "{\"train\": {\"flips\": [0, 1]}}", "train.flips"}};
 
 START_TEST(bad_settings_are_refused)
 {

@@ -857,7 +857,7 @@ START_TEST(epochs_show_every_image)
                                       .patch = {16, 16, 16},
                                       .seed = 4,
                                       .shuffle = true,
-                                      .augment = {.strength = 1, .mirror = {0, 0, 1}}};
+                                      .augment = {.strength = 1, .flip = {0, 0, 1}}};
     CHECK_OK(pumit__batches_create(&batches, files_context, dataset, &options));
     int64_t firsts[3];
     for (int64_t epoch = 0; epoch < 3; epoch++) {

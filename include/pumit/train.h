@@ -107,7 +107,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   s is drawn from Beta(alpha, alpha).
  * - "train.augment_strength" (1), where "train.augment": most rotation (15 degrees; out of the plane where voxels are nearly cubes), scale (12 %),
  *   shift (8 % of an axis), contrast (15 %), brightness (0.05 of 0..1) and noise (deviation 0.03) are multiplied by it; 0: none of these.
- * - "train.mirror" ([0, 0, 1]), where "train.augment": 1 mirrors half of the images along D, H, W.
+ * - "train.flips" ([0, 0, 1]), where "train.augment": 1 flips half of the images along D, H, W.
  *
  * Keys of recipe "segment", which learns from patches of images with label maps; the result is of the validation with the highest mean Dice of
  * the classes but the background, found by pumit_segmenter_segment(). Its network is that of "init" or "vit.*" with a new decoder:

@@ -60,8 +60,8 @@ static change draw(const int64_t size[3], bool cubes, const pumit__augment *how,
     }
     const double scale = 1 + throw(&d, s * MOST_SCALE);
     for (int i = 0; i < 3; i++) {
-        const bool mirrored = throw(&d, 1) < 0 && how->mirror[i];
-        for (int k = 0; k < 3; k++) made.matrix[k][i] *= mirrored ? -scale : scale;
+        const bool flipped = throw(&d, 1) < 0 && how->flip[i];
+        for (int k = 0; k < 3; k++) made.matrix[k][i] *= flipped ? -scale : scale;
         made.shift[i] = throw(&d, s * MOST_SHIFT) * (double)size[i];
     }
     made.gain = 1 + throw(&d, s * GAIN);
@@ -149,8 +149,7 @@ pumit_status pumit__augment_image(float *image, const int64_t size[3], int64_t c
                                   const double spacing[3], const pumit__augment *how, uint64_t seed,
                                   uint64_t key)
 {
-    if (how->strength == 0 && !how->mirror[0] && !how->mirror[1] && !how->mirror[2])
-        return PUMIT_OK;
+    if (how->strength == 0 && !how->flip[0] && !how->flip[1] && !how->flip[2]) return PUMIT_OK;
     const int64_t count = size[0] * size[1] * size[2] * channels;
     const int64_t bytes = count * (int64_t)sizeof *image;
     float *copy = pumit__calloc(bytes, 1);

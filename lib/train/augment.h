@@ -6,12 +6,12 @@
 #include "lib/base/base.h"
 
 typedef struct {
-    double strength; /* of all changes but mirroring: 1 usual, 0 none */
-    bool mirror[3];  /* half of the images along D, H, W */
+    double strength; /* of all changes but flips: 1 usual, 0 none */
+    bool flip[3];    /* half of the images along D, H, W */
 } pumit__augment;
 
 /*
- * image: (D, H, W, C) in [0, 1], changed in place: mirrored, rotated, scaled, shifted with its edges repeated, contrast and brightness
+ * image: (D, H, W, C) in [0, 1], changed in place: flipped, rotated, scaled, shifted with its edges repeated, contrast and brightness
  * changed, noise added. Out of the plane it is turned where voxels are nearly cubes by `spacing`.
  */
 pumit_status pumit__augment_image(float *image, const int64_t size[3], int64_t channels,

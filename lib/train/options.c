@@ -72,7 +72,6 @@ static const struct option {
     {"layer_decay", REAL, AT(layer_decay), 0.01, 1},
     {"mixup", REAL, AT(mixup), 0, 4},
     {"augment_strength", REAL, AT(augment_strength), 0, 4},
-    {"mirror", TRIPLE, AT(mirror), 0, 1},
     {"patience", WHOLE, AT(patience), 0, 1e12},
 #undef AT
 };
@@ -307,8 +306,7 @@ pumit_status pumit__train_options_read(pumit_trainer *t)
                                         .norms_every = 10,
                                         .milestone_factor = 0.1,
                                         .layer_decay = 1,
-                                        .augment_strength = 1,
-                                        .mirror = {0, 0, 1}};
+                                        .augment_strength = 1};
     t->recipe->defaults(&t->options);
     for (int64_t i = 0; i < PUMIT__COUNT(OPTIONS); i++) PUMIT__TRY(take_option(t, &OPTIONS[i]));
     return check_together(t);

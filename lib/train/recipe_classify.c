@@ -33,6 +33,7 @@ static void defaults(pumit__train_options *options)
     options->batch = 32;
     options->learning_rate = 5e-4;
     options->weight_decay = 0.05;
+    options->flips[2] = 1;
     options->checkpoint_every = 100;
     options->validate_every = 25;
 }
@@ -233,7 +234,7 @@ static pumit_status open_data(pumit_trainer *t)
     memcpy(options.patch, pumit_vit_patch(t->vit), sizeof options.patch);
     memcpy(options.image_tokens, o->image_tokens, sizeof options.image_tokens);
     if (o->augment) options.augment.strength = o->augment_strength;
-    for (int32_t i = 0; i < 3; i++) options.augment.mirror[i] = o->augment && o->mirror[i];
+    for (int32_t i = 0; i < 3; i++) options.augment.flip[i] = o->augment && o->flips[i];
     PUMIT__TRY(max_tokens(&options.max_tokens, pumit_vit_module(t->vit)));
     PUMIT__TRY(pumit__batches_create(&t->batches, t->ctx, t->train, &options));
     options.shuffle = false;

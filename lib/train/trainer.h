@@ -72,7 +72,7 @@ typedef struct {
     const char *schedule; /* NULL: cosine */
     pumit__milestones milestones;
     double milestone_factor, layer_decay, mixup, augment_strength;
-    int64_t mirror[3], patience;
+    int64_t patience; /* validations; 0: off */
 } pumit__train_options;
 
 /* A network that learns, with its optimiser: the recipe's model, and what helps it. */
