@@ -228,7 +228,8 @@ static void check_bits(const pumit_dataset *dataset, int count, const char *cons
     for (int i = 0; i < count; i++) {
         ck_assert_int_eq(pumit_dataset_label(dataset, i), -1);
         for (int64_t c = -1; c <= (int64_t)strlen(bits[0]); c++)
-            ck_assert_int_eq(pumit_dataset_has_label(dataset, i, c), c >= 0 && bits[i][c] == '1');
+            ck_assert_int_eq(pumit_dataset_has_label(dataset, i, c),
+                             c < 0 || !bits[i][c] ? -1 : bits[i][c] == '1');
     }
 }
 
@@ -252,7 +253,8 @@ START_TEST(lists_have_columns_of_labels)
     pumit_dataset_release(dataset);
     dataset = open_list("path,label.a,label.b\na.png,,\na.png,0,1\n", "{}");
     ck_assert_int_eq(pumit_dataset_classes(dataset), 0); /* one image is not labelled */
-    ck_assert_int_eq(pumit_dataset_has_label(dataset, 0, 1), 0);
+    ck_assert_int_eq(pumit_dataset_has_label(dataset, 0, 1), -1);
+    ck_assert_int_eq(pumit_dataset_has_label(dataset, 1, 1), 1);
     pumit_dataset_release(dataset);
 }
 END_TEST

@@ -385,6 +385,73 @@ static void check_classifier(void)
                1, "pumit-classify", "tiny.json/no/p.csv");
 }
 
+static void check_counts(const char *options, int learn, int judge)
+{
+    char config[512], wanted[96];
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    const answer *a = runf("pumit-finetune-classify --config %s -t 1 -o %s %s %s", config,
+                           files_path("cls"), options, files_path("set.npz"));
+    check_done(a);
+    snprintf(wanted, sizeof wanted, "%d images to learn from, %d to judge by", learn, judge);
+    ck_assert_msg(strstr(a->err, wanted) != NULL, "%s", a->err);
+}
+
+/* A run that goes on has the same part of the images; the fold takes the place of the archive's own split. */
+START_TEST(parts_are_chosen)
+{
+    write_archive();
+    write_config();
+    check_counts("--steps 2 --labels 0.5 --seed 7", 6, 12);
+    check_counts("--steps 3 --resume", 6, 12);
+    const answer *a =
+        runf("pumit-finetune-classify --resume --steps 5 --labels 0.5 --subset-seed 9 -o %s %s",
+             files_path("cls"), files_path("set.npz"));
+    ck_assert_msg(strstr(a->err, "the images are not those") != NULL, "%s", a->err);
+    check_line(
+        runf("pumit-finetune-classify --fold 2 -o %s %s", files_path("no"), files_path("set.npz")),
+        1, "pumit-finetune-classify", "fold: 2");
+}
+END_TEST
+
+START_TEST(folds_are_judged)
+{
+    write_archive();
+    write_config();
+    check_counts("--steps 2 --folds 4 --fold 3 --labels 0.34", 3, 3);
+}
+END_TEST
+
+/* Any number of labels from a list: trained, applied and judged by their names. */
+START_TEST(labels_run_through_all)
+{
+    char list[1024];
+    int n = snprintf(list, sizeof list, "path,label.fluid,label.mass,split\n");
+    write_config();
+    for (int i = 0; i < 8; i++) {
+        uint8_t pixels[24 * 24];
+        char name[16];
+        for (int k = 0; k < 24 * 24; k++) pixels[k] = (uint8_t)((k * 7 + 40 * i) % 199);
+        snprintf(name, sizeof name, "%d.png", i);
+        png_write(name, 24, 24, 8, 0, false, pixels);
+        n += snprintf(list + n, sizeof list - (size_t)n, "%s,%d,%d,%s\n", name, i & 1, i >> 1 & 1,
+                      i < 4 ? "train" : "val");
+    }
+    files_write("many.csv", list, (size_t)n);
+    char config[512];
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    check_done(runf("pumit-finetune-classify --config %s -q -t 1 --steps 2 -o %s %s", config,
+                    files_path("cls"), files_path("many.csv")));
+    cJSON *tree = parsed(runf("pumit-classify --json --split val %s %s",
+                              files_path("cls/model.safetensors"), files_path("many.csv")));
+    ck_assert_double_eq(number(tree, "count"), 4);
+    ck_assert_ptr_nonnull(cJSON_GetObjectItem(tree, "auc"));
+    char *text = cJSON_PrintUnformatted(tree);
+    ck_assert_msg(strstr(text, "fluid") && strstr(text, "\"labels\""), "%s", text);
+    free(text);
+    cJSON_Delete(tree);
+}
+END_TEST
+
 START_TEST(one_run_through_all)
 {
     char option[512];
@@ -505,6 +572,9 @@ Suite *suite_programs(void)
     tcase_add_test(tests, images_are_described);
     tcase_add_test(tests, segmentations_are_judged);
     tcase_add_test(tests, skipped_steps_are_told);
+    tcase_add_test(tests, parts_are_chosen);
+    tcase_add_test(tests, folds_are_judged);
+    tcase_add_test(tests, labels_run_through_all);
     tcase_add_test(tests, one_run_through_all);
     tcase_add_test(tests, runs_are_described_and_drawn);
     tcase_add_test(tests, signals_stop_and_resume);

@@ -92,7 +92,7 @@ PUMIT_API const pumit_label_map *pumit_dataset_label_map(const pumit_dataset *da
 /** 1 if an image may have several labels at once (PUMIT_TASK_LABELS), 0 if it has one class. @since 0.1 */
 PUMIT_API int32_t pumit_dataset_multilabel(const pumit_dataset *dataset);
 
-/** 1 if image i has this label, or is of this class; else 0. @since 0.1 */
+/** 1 if image i has this label, or is of this class; 0 if not; -1 if it is not labelled, or not with this one. @since 0.1 */
 PUMIT_API int32_t pumit_dataset_has_label(const pumit_dataset *dataset, int64_t i, int64_t label);
 
 /** What a class is called, as folders, lists or dataset.json tell; NULL if that is not known. Borrowed. @since 0.1 */

@@ -366,9 +366,8 @@ int32_t pumit_dataset_multilabel(const pumit_dataset *dataset)
 int32_t pumit_dataset_has_label(const pumit_dataset *dataset, int64_t i, int64_t label)
 {
     const int64_t value = item(dataset, i) ? item(dataset, i)->label.value : -1;
-    if (value < 0) return 0;
-    if (!dataset->columns) return value == label;
-    return label >= 0 && label < dataset->columns && (value >> label & 1);
+    if (value < 0 || label < 0 || (dataset->columns && label >= dataset->columns)) return -1;
+    return dataset->columns ? (int32_t)(value >> label & 1) : value == label;
 }
 
 const char *pumit_dataset_class_name(const pumit_dataset *dataset, int64_t label)

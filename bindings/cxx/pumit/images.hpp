@@ -227,9 +227,10 @@ class dataset : public detail::handle<pumit_dataset, pumit_dataset_release>
     {
         return pumit_dataset_multilabel(get()) != 0;
     }
+    /** False also where that is not told. */
     bool has_label(int64_t i, int64_t label) const
     {
-        return pumit_dataset_has_label(get(), i, label) != 0;
+        return pumit_dataset_has_label(get(), i, label) == 1;
     }
     /** Empty if it is not known. */
     std::string class_name(int64_t label) const

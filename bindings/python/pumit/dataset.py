@@ -84,9 +84,10 @@ class Dataset(Handle):
         """True if an image may have several labels at once."""
         return bool(lib.pumit_dataset_multilabel(self))
 
-    def has_label(self, i: int, label: int) -> bool:
-        """True if image i has this label, or is of this class."""
-        return bool(lib.pumit_dataset_has_label(self, self._index(i), label))
+    def has_label(self, i: int, label: int) -> Optional[bool]:
+        """True if image i has this label, or is of this class; None if that is not told."""
+        has = lib.pumit_dataset_has_label(self, self._index(i), label)
+        return None if has < 0 else bool(has)
 
     def class_name(self, label: int) -> Optional[str]:
         """What a class is called, None if that is not known."""
