@@ -6,7 +6,9 @@
 #include <pumit/config.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { I8 = 2, I16 = 4, F32 = 16 }; /* NIfTI's numbers */
 
@@ -92,6 +94,87 @@ START_TEST(what_is_no_label_map_is_refused)
     files_check_failed(pumit_label_map_read(&map, files_context, files_path("series.nii"), NULL),
                        PUMIT_ERROR_SHAPE, "series.nii", "3 volumes");
     pumit_volume_release(image);
+}
+END_TEST
+
+START_TEST(writing_fails_in_a_sentence)
+{
+    pumit_volume *image;
+    pumit_label_map *map;
+    pumit_config *options;
+    write_turned("image.nii", 0, 0);
+    CHECK_OK(pumit_volume_read(&image, files_context, files_path("image.nii"), 0));
+    CHECK_OK(pumit_label_map_create(&map, files_context, image, NULL));
+    files_check_failed(pumit_label_map_write(map, files_path("map.jpg"), NULL),
+                       PUMIT_ERROR_INVALID_ARGUMENT, "map.jpg", ".nii.gz");
+    files_check_failed(pumit_label_map_write(map, files_path("map.png"), NULL),
+                       PUMIT_ERROR_INVALID_ARGUMENT, "map.png", "picture");
+    files_check_failed(pumit_label_map_write(map, files_path("none/map.nii.gz"), NULL),
+                       PUMIT_ERROR_NOT_FOUND, "none/map.nii.gz", "No such");
+    files_check_failed(pumit_label_map_write(map, files_path("image.nii/map.nii"), NULL),
+                       PUMIT_ERROR_IO, "image.nii/map.nii", "Not a directory");
+    static const char *const wrong[] = {"{\"class_names\": \"a\"}", "{\"class_names\": [1]}"};
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(pumit_config_parse(&options, wrong[i]));
+        ck_assert_int_eq(pumit_label_map_write(map, files_path("map.nii"), options),
+                         PUMIT_ERROR_INVALID_ARGUMENT);
+        ck_assert_ptr_nonnull(strstr(pumit_last_error(), "class_names"));
+        pumit_config_release(options);
+    }
+    ck_assert_int_ne(access(files_path("map.nii"), F_OK), 0);
+    pumit_label_map_release(map);
+    pumit_volume_release(image);
+}
+END_TEST
+
+/* What is written can be read again, whatever the version, compression and byte order of the image. */
+START_TEST(written_maps_are_read)
+{
+    pumit_volume *image;
+    pumit_label_map *map, *again;
+    uint8_t labels[60];
+    float voxels[60] = {0};
+    nifti_file file = nifti_plain(F32, 32, 3, 4, 5);
+    file.version = 1 + (_i & 1);
+    file.big_endian = _i & 2;
+    file.gzip = _i & 4;
+    file.pixdim[3] = 3.7;
+    file.units = 3; /* um */
+    for (int i = 0; i < 60; i++) labels[i] = (uint8_t)(255 - i);
+    nifti_write("image.nii.gz", &file, voxels, 60, 4);
+    CHECK_OK(pumit_volume_read(&image, files_context, files_path("image.nii.gz"), 0));
+    CHECK_OK(pumit_label_map_create(&map, files_context, image, labels));
+    CHECK_OK(pumit_label_map_write(map, files_path("map.nii.gz"), NULL));
+    CHECK_OK(pumit_label_map_read(&again, files_context, files_path("map.nii.gz"), NULL));
+    ck_assert(memcmp(pumit_label_map_labels(again), labels, 60) == 0);
+    ck_assert(memcmp(again->affine, map->affine, sizeof map->affine) == 0);
+    ck_assert_int_eq(again->source.version, 1 + (_i & 1));
+    ck_assert_int_eq(again->source.units, 3);
+    pumit_label_map_release(again);
+    pumit_label_map_release(map);
+    pumit_volume_release(image);
+}
+END_TEST
+
+/* NIfTI-1 counts to 32767 along an axis. */
+START_TEST(long_axes_need_the_second_version)
+{
+    pumit_volume *image;
+    pumit_label_map *map, *again;
+    const int64_t size[3] = {1, 1, 32768};
+    uint8_t *labels = calloc(32768, 1);
+    ck_assert_ptr_nonnull(labels);
+    labels[32767] = 9;
+    CHECK_OK(pumit_volume_create(&image, files_context, PUMIT_U8, size, 1, labels, NULL));
+    CHECK_OK(pumit_label_map_create(&map, files_context, image, labels));
+    CHECK_OK(pumit_label_map_write(map, files_path("map.nii"), NULL));
+    CHECK_OK(pumit_label_map_read(&again, files_context, files_path("map.nii"), NULL));
+    ck_assert_int_eq(again->source.version, 2);
+    ck_assert_int_eq(pumit_label_map_labels(again)[32767], 9);
+    pumit_label_map_release(again);
+    pumit_label_map_release(map);
+    pumit_volume_release(image);
+    free(labels);
 }
 END_TEST
 
@@ -238,6 +321,9 @@ Suite *suite_label_map(void)
     tcase_add_checked_fixture(tcase, files_setup, files_teardown);
     tcase_add_loop_test(tcase, any_direction_lies_on_the_image, 0, 64);
     tcase_add_test(tcase, what_is_no_label_map_is_refused);
+    tcase_add_test(tcase, writing_fails_in_a_sentence);
+    tcase_add_loop_test(tcase, written_maps_are_read, 0, 8);
+    tcase_add_test(tcase, long_axes_need_the_second_version);
     tcase_add_loop_test(tcase, folders_pair_by_name, 0, 2);
     tcase_add_loop_test(tcase, descriptions_list_and_name, 0, 4);
     tcase_add_test(tcase, lists_have_a_column);

@@ -16,11 +16,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const PROGRAMS[] = {"pumit-prepare",      "pumit-pretrain-tokenizer",
-                                       "pumit-pretrain-vit", "pumit-finetune-classify",
-                                       "pumit-classify",     "pumit-embed",
-                                       "pumit-reconstruct",  "pumit-info",
-                                       "pumit-evaluate"};
+static const char *const PROGRAMS[] = {"pumit-prepare",         "pumit-pretrain-tokenizer",
+                                       "pumit-pretrain-vit",    "pumit-finetune-classify",
+                                       "pumit-classify",        "pumit-embed",
+                                       "pumit-reconstruct",     "pumit-info",
+                                       "pumit-evaluate",        "pumit-segment",
+                                       "pumit-finetune-segment"};
 #define PROGRAM_COUNT (int)(sizeof PROGRAMS / sizeof *PROGRAMS)
 
 /* ------------------------------------------------------------------------------------------- habits */

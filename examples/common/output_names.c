@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char *const ENDINGS[] = {".nii.gz", ".nii",  ".hdr.gz", ".hdr",  ".img.gz", ".img",
                                       ".png",    ".jpeg", ".jpg",    ".tiff", ".tif",    ".npy"};
@@ -83,10 +84,22 @@ static bool keep(output_names *names, char *name)
     return true;
 }
 
-/* Why not, NULL if nothing speaks against it. */
+static char *folder_of(const char *name)
+{
+    const char *const slash = strrchr(name, '/');
+    return slash ? join(NULL, name, (size_t)(slash - name) + 1, "") : join(NULL, ".", 1, "");
+}
+
+/* Why not, NULL if nothing speaks against it: found out before the work, not after it. */
 static const char *objection(const output_names *names, const char *image, const char *name)
 {
     struct stat there, source;
+    char *folder = folder_of(name);
+    const bool writable = folder && access(folder, W_OK) == 0;
+    free(folder);
+    if (!writable) return strerror(errno);
+    if (ends_with(name, ".png") && strstr(image, ".nii"))
+        return "only a picture's label map becomes PNG: name it .nii.gz";
     for (int i = 0; i < names->count; i++)
         if (strcmp(names->taken[i], name) == 0) return "another image of this call goes there";
     if (stat(name, &there) != 0) return NULL;

@@ -2,6 +2,7 @@
 /* Images through a segmenter: what its configuration and the options say, and what becomes of the logits. */
 #include "lib/base/config.h"
 #include "lib/data/nifti_write.h"
+#include "lib/data/regrid.h"
 #include "lib/models/segment.h"
 #include "lib/models/segmenter.h"
 
@@ -50,15 +51,15 @@ static pumit_status read_spacing(double wanted[3], const pumit_config *config)
     return PUMIT_OK;
 }
 
-/* Where an image has no slice spacing there is one slice, and no other can be made of it. */
+/* Voxels of the image per voxel of the network's grid, as in training, and that grid's spacing. */
 static void choose_steps(double step[3], double spacing[3], const pumit_volume *volume,
                          const double wanted[3])
 {
+    int64_t size[3];
+    pumit__regrid_plan(size, step, volume, wanted);
     for (int i = 0; i < 3; i++) {
-        const double own = volume->spacing[i];
-        step[i] = wanted[i] > 0 && isfinite(own) ? wanted[i] / own : 1;
         if (fabs(step[i] - 1) < SAME_STEP) step[i] = 1;
-        spacing[i] = own * step[i];
+        spacing[i] = volume->spacing[i] * step[i];
     }
 }
 
