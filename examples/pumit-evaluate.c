@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,12 +27,15 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* What of a name tells the image's format; NULL: nothing. */
+/* What tells a label map's format. */
+static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png", ".tiff", ".tif", ".npy"};
+#define ENDING_COUNT (sizeof ENDINGS / sizeof *ENDINGS)
+
+/* Of a name; NULL: none. */
 static const char *ending_of(const char *name)
 {
-    static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png", ".tiff", ".tif", ".npy"};
     const size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
+    for (size_t i = 0; i < ENDING_COUNT; i++) {
         const size_t ending = strlen(ENDINGS[i]);
         if (length > ending && strcmp(name + length - ending, ENDINGS[i]) == 0)
             return name + length - ending;
@@ -60,12 +64,21 @@ static int judge(judging *j, const char *name, const case_paths *paths)
     return result;
 }
 
-/* "case.nii.gz", or "case_0000.nii.gz" where there is no such file. */
-static void image_path(char path[4096], const char *folder, const char *name)
+/* The file of the case "case.nii.gz" in another folder: "case" or, as images of one channel are often called, "case_0000", with any ending, its own
+ * first. False without one; `path` is then as if it had the same name. */
+static bool partner_path(char path[4096], const char *folder, const char *name)
 {
-    const char *const ending = ending_of(name);
-    if (snprintf(path, 4096, "%s/%s", folder, name) < 4096 && access(path, F_OK) == 0) return;
-    snprintf(path, 4096, "%s/%.*s_0000%s", folder, (int)(ending - name), name, ending);
+    const char *const own = ending_of(name);
+    const int stem = (int)(own - name);
+    for (size_t i = 0; i < 2 * (ENDING_COUNT + 1); i++) {
+        const char *const ending = i < 2 ? own : ENDINGS[i / 2 - 1];
+        if (snprintf(path, 4096, "%s/%.*s%s%s", folder, stem, name, i % 2 ? "_0000" : "", ending) <
+                4096 &&
+            access(path, F_OK) == 0)
+            return true;
+    }
+    snprintf(path, 4096, "%s/%s", folder, name);
+    return false;
 }
 
 static int judge_named(judging *j, const char *name)
@@ -73,13 +86,13 @@ static int judge_named(judging *j, const char *name)
     const cli *const c = j->c;
     const char *const images = cli_value(c, "images");
     case_paths paths = {0};
-    if (snprintf(paths.prediction, 4096, "%s/%s", c->paths[0], name) >= 4096 ||
-        snprintf(paths.reference, 4096, "%s/%s", c->paths[1], name) >= 4096)
+    if (snprintf(paths.reference, 4096, "%s/%s", c->paths[1], name) >= 4096)
         return cli_fail_with(c, "%s: its path is too long", name);
-    if (images) image_path(paths.image, images, name);
-    if (access(paths.prediction, F_OK) != 0)
+    if (!partner_path(paths.prediction, c->paths[0], name))
         return cli_fail_with(c, "%s: there is no prediction for %s", paths.prediction,
                              paths.reference);
+    if (images && !partner_path(paths.image, images, name))
+        return cli_fail_with(c, "%s: there is no image for %s", paths.image, paths.reference);
     return judge(j, name, &paths);
 }
 

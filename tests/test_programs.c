@@ -224,8 +224,8 @@ START_TEST(segmentations_are_judged)
     files_folder("i");
     write_labels("p/a.nii", 60, 2, 1);
     write_labels("r/a.nii", 60, 1, 1);
-    write_labels("p/b.nii", 60 + 29, 1, 1);
-    write_labels("r/b.nii", 60, 1, 1);
+    write_labels("p/b_0000.nii", 60 + 29, 1, 1);
+    write_labels("r/b.nii.gz", 60, 1, 1);
     write_labels("i/a.nii", 70, 1, 9);
     write_labels("i/b_0000.nii", 70, 1, 9);
     snprintf(folders[0], sizeof *folders, "%s", files_path("p"));
@@ -249,13 +249,17 @@ START_TEST(segmentations_are_judged)
     ck_assert_ptr_nonnull(strstr(a->out, "0.3333  0.0000 .. 0.6667"));
     ck_assert_ptr_nonnull(strstr(a->out, "a.nii "));
     check_done(runf("pumit-evaluate %s/a.nii %s/a.nii", folders[0], folders[1]));
-    unlink(files_path("p/b.nii"));
+    unlink(files_path("p/b_0000.nii"));
     check_line(runf("pumit-evaluate %s %s", folders[0], folders[1]), 1, "pumit-evaluate",
-               "p/b.nii: there is no prediction");
+               "p/b.nii.gz: there is no prediction");
     check_line(runf("pumit-evaluate %s %s", folders[0], files_path("i")), 1, "pumit-evaluate",
                "p/b_0000.nii");
     check_line(runf("pumit-evaluate %s %s/a.nii", folders[0], folders[1]), 2, "pumit-evaluate",
                "two folders");
+    unlink(files_path("i/a.nii"));
+    check_line(runf("pumit-evaluate --images %s --contours %s %s %s", files_path("i"),
+                    files_path("c"), folders[1], folders[1]),
+               1, "pumit-evaluate", "i/a.nii: there is no image");
     check_line(runf("pumit-evaluate --contours %s %s %s", files_path("c"), folders[0], folders[1]),
                2, "pumit-evaluate", "--images");
 }
