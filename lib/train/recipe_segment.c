@@ -76,16 +76,16 @@ static pumit_status usual_anisotropy(int32_t *out, const pumit_trainer *t)
     return PUMIT_OK;
 }
 
-/* A patch that is shallower in depth, where nothing says how the network is to adapt. */
+/* A patch as shallow as those images ask for, where nothing says how the network is to adapt; never deeper than the transformer's. */
 static pumit_status fix_patch(pumit_config *config, const pumit_trainer *t)
 {
     int32_t da;
     char patch[80];
     const int64_t *const p = pumit_vit_patch(t->vit);
     PUMIT__TRY(usual_anisotropy(&da, t));
-    const int64_t depth = p[0] >> da > 1 ? p[0] >> da : 1;
-    snprintf(patch, sizeof patch, "[%lld, %lld, %lld]", (long long)depth, (long long)p[1],
-             (long long)p[2]);
+    const int64_t wanted = p[1] >> da > 1 ? p[1] >> da : 1;
+    snprintf(patch, sizeof patch, "[%lld, %lld, %lld]", (long long)(wanted < p[0] ? wanted : p[0]),
+             (long long)p[1], (long long)p[2]);
     return pumit_config_set_json(config, "patch", patch);
 }
 
@@ -180,12 +180,15 @@ static void grow(int64_t longest[3], const int64_t size[3])
         if (size[k] > longest[k]) longest[k] = size[k];
 }
 
-/* As many tokens as are wanted, fewer where no image is that large, and whole steps of the network. */
+/* As many tokens as are wanted, fewer where no image is that large, and whole steps of the network, which are the same for all images where
+ * it does not adapt. */
 static pumit_status plan_sizes(segment *own, const pumit_trainer *t)
 {
     const int64_t *const patch = pumit_vit_patch(pumit_segmenter_vit(t->segmenter));
     const bool adaptive = pumit_segmenter_adaptive(t->segmenter) != 0;
     int64_t longest[PUMIT__MOST_ANISOTROPY + 1][3] = {{0}};
+    int32_t fixed = 0;
+    if (!adaptive) PUMIT__TRY(pumit__segmenter_da(&fixed, t->segmenter, NULL));
     for (int64_t i = 0; i < t->train->count; i++) {
         int64_t size[3];
         int32_t da;
@@ -202,7 +205,7 @@ static pumit_status plan_sizes(segment *own, const pumit_trainer *t)
     }
     for (int32_t da = 0; da <= PUMIT__MOST_ANISOTROPY; da++) {
         int64_t stride[3];
-        pumit__segmenter_stride(stride, t->segmenter, da);
+        pumit__segmenter_stride(stride, t->segmenter, adaptive ? da : fixed);
         for (int32_t k = 0; k < 3; k++) {
             const int64_t shrunk = k == 0 && adaptive ? patch[0] >> da : patch[k];
             const int64_t wanted = t->options.tokens[k] * (shrunk > 1 ? shrunk : 1);
