@@ -159,7 +159,7 @@ START_TEST(ramps_stay_in_their_place)
 {
     const struct grid *const g = &GRIDS[_i];
     pumit_volume *const volume = make_ramp(g), *target;
-    CHECK_OK(pumit__regrid_volume(&target, volume, g->wanted));
+    CHECK_OK(pumit__regrid_volume(&target, files_context, volume, g->wanted));
     int64_t inner = 0, size[3];
     double step[3];
     pumit__regrid_plan(size, step, volume, g->wanted);
@@ -197,12 +197,12 @@ START_TEST(labels_are_those_of_the_nearest_voxels)
 {
     const struct grid *const g = &GRIDS[_i];
     pumit_volume *const volume = make_ramp(g), *target;
-    uint8_t source[2000], *labels;
-    pumit_label_map *map;
+    uint8_t source[2000];
+    pumit_label_map *map, *found;
     for (int i = 0; i < 2000; i++) source[i] = (uint8_t)(i * 7919 % 251);
     CHECK_OK(pumit_label_map_create(&map, files_context, volume, source));
-    CHECK_OK(pumit__regrid_volume(&target, volume, g->wanted));
-    CHECK_OK(pumit__regrid_labels(&labels, map, volume, target));
+    CHECK_OK(pumit__regrid_volume(&target, files_context, volume, g->wanted));
+    CHECK_OK(pumit__regrid_labels(&found, files_context, map, volume, target));
     const int64_t *const s = target->shape;
     for (int64_t i = 0; i < s[0] * s[1] * s[2]; i++) {
         double world[3], place[3];
@@ -214,9 +214,9 @@ START_TEST(labels_are_those_of_the_nearest_voxels)
             ck_assert(at >= 0 && at < volume->shape[k]);
             voxel = voxel * volume->shape[k] + at;
         }
-        ck_assert_int_eq(labels[i], source[voxel]);
+        ck_assert_int_eq(found->labels[i], source[voxel]);
     }
-    free(labels);
+    pumit_label_map_release(found);
     pumit_label_map_release(map);
     pumit_volume_release(target);
     pumit_volume_release(volume);

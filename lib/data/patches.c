@@ -20,12 +20,15 @@
 
 /* Voxels of one class of an image, evenly taken among all. */
 typedef struct {
-    int64_t count, voxels[KEPT_VOXELS];
+    int64_t seen, count, most;
+    double step, next; /* of those seen, which is kept next */
+    int64_t voxels[];  /* (most) */
 } places;
 
 typedef struct {
     pumit_volume *volume; /* on the network's voxels */
-    uint8_t *labels;      /* (D, H, W) on them */
+    pumit__window window; /* of its intensities */
+    pumit_label_map *map; /* on the same voxels */
     places **classes;     /* of the classes that occur, background left out */
     int64_t class_count;
     double weight; /* of the images of its degree of anisotropy up to this one, it included */
@@ -45,43 +48,55 @@ struct pumit__patches {
 
 /* ------------------------------------------------------------------------------------------- making */
 
-static pumit_status add_class(entry *e, int64_t label, int64_t count, const uint8_t *labels,
-                              int64_t voxels)
+static pumit_status add_class(places **out, entry *e, int64_t count)
 {
-    places *const found = pumit__calloc(1, (int64_t)sizeof *found);
-    if (!found) return pumit__fail_memory((int64_t)sizeof *found, "places of classes");
-    e->classes[e->class_count++] = found;
-    const double step = count > KEPT_VOXELS ? (double)count / KEPT_VOXELS : 1;
-    double next = 0;
-    int64_t seen = 0;
-    for (int64_t i = 0; i < voxels && found->count < KEPT_VOXELS; i++) {
-        if (labels[i] != label) continue;
-        if ((double)seen++ < next) continue;
-        found->voxels[found->count++] = i;
-        next += step;
-    }
+    const int64_t most = count < KEPT_VOXELS ? count : KEPT_VOXELS;
+    const int64_t bytes = (int64_t)sizeof(places) + most * (int64_t)sizeof *(*out)->voxels;
+    places *const found = pumit__calloc(bytes, 1);
+    if (!found) return pumit__fail_memory(bytes, "places of classes");
+    found->most = most;
+    found->step = (double)count / (double)most;
+    *out = e->classes[e->class_count++] = found;
     return PUMIT_OK;
 }
 
+static void add_place(places *found, int64_t voxel)
+{
+    if ((double)found->seen++ < found->next || found->count == found->most) return;
+    found->voxels[found->count++] = voxel;
+    found->next += found->step;
+}
+
+/* Two walks over the voxels, however many classes there are. */
 static pumit_status find_classes(entry *e)
 {
-    const int64_t *const s = e->volume->shape, voxels = s[0] * s[1] * s[2];
+    const uint8_t *const labels = e->map->labels;
+    const int64_t *const s = e->map->shape, voxels = s[0] * s[1] * s[2];
     int64_t counts[PUMIT__MOST_CLASSES] = {0};
+    places *of[PUMIT__MOST_CLASSES] = {NULL};
     e->classes = pumit__calloc(PUMIT__MOST_CLASSES, (int64_t)sizeof *e->classes);
     if (!e->classes) return pumit__fail_memory(8 * PUMIT__MOST_CLASSES, "places of classes");
-    for (int64_t i = 0; i < voxels; i++) counts[e->labels[i]]++;
+    for (int64_t i = 0; i < voxels; i++) counts[labels[i]]++;
     for (int64_t label = 1; label < PUMIT__MOST_CLASSES; label++)
-        if (counts[label] > 0) PUMIT__TRY(add_class(e, label, counts[label], e->labels, voxels));
+        if (counts[label] > 0) PUMIT__TRY(add_class(&of[label], e, counts[label]));
+    for (int64_t i = 0; i < voxels; i++)
+        if (of[labels[i]]) add_place(of[labels[i]], i);
     return PUMIT_OK;
 }
 
-/* The item on voxels of this spacing. */
+/* The item on voxels of this spacing; where they are its own, it is not copied. */
 static pumit_status add_entry(pumit__patches *p, const pumit__dataset_item *item,
                               const double spacing[3], double weight)
 {
     entry *const e = &p->entries[p->count++];
-    PUMIT__TRY(pumit__regrid_volume(&e->volume, item->volume, spacing));
-    PUMIT__TRY(pumit__regrid_labels(&e->labels, item->label_map, item->volume, e->volume));
+    if (pumit__regrid_keeps(item->volume, spacing)) {
+        e->volume = pumit__volume_retain(item->volume);
+        e->map = pumit__label_map_retain(item->label_map);
+    } else {
+        PUMIT__TRY(pumit__regrid_volume(&e->volume, p->ctx, item->volume, spacing));
+        PUMIT__TRY(pumit__regrid_labels(&e->map, p->ctx, item->label_map, item->volume, e->volume));
+    }
+    PUMIT__TRY(pumit__window_of(&e->window, e->volume));
     p->weights[e->volume->anisotropy] += weight;
     e->weight = p->weights[e->volume->anisotropy];
     return find_classes(e);
@@ -149,7 +164,7 @@ void pumit__patches_release(pumit__patches *p)
         entry *const e = &p->entries[i];
         for (int64_t c = 0; c < e->class_count; c++) free(e->classes[c]);
         free(e->classes);
-        free(e->labels);
+        pumit_label_map_release(e->map);
         pumit_volume_release(e->volume);
     }
     free(p->entries);
@@ -324,15 +339,14 @@ static pumit_status degrade(float *values, pumit__patches *p, const pumit__crop 
 static pumit_status render(float *image, uint8_t *labels, pumit__patches *p, const entry *e,
                            const dice *d)
 {
-    static const pumit__window whole = {0, 1};
     const int64_t channels = p->options.channels;
     const int64_t computed = pumit__crop_channels(e->volume, channels);
     const pumit__crop crop = draw_crop(p, e, d);
     const int64_t count = crop.size[0] * crop.size[1] * crop.size[2];
     /* A gray patch is computed at the end of its place, from where it is repeated. */
     float *const at = image + count * (channels - computed);
-    pumit__crop_labels(labels, e->labels, e->volume, &crop);
-    PUMIT__TRY(pumit__crop_render(at, e->volume, &whole, &crop, channels, &p->scratch));
+    pumit__crop_labels(labels, e->map->labels, e->volume, &crop);
+    PUMIT__TRY(pumit__crop_render(at, e->volume, &e->window, &crop, channels, &p->scratch));
     PUMIT__TRY(degrade(at, p, &crop, e->volume, computed, d));
     if (computed < channels) pumit__repeat_gray(image, at, count, channels);
     return PUMIT_OK;

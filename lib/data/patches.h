@@ -33,7 +33,8 @@ typedef struct {
     uint64_t seed;
 } pumit__patches_options;
 
-/* Brings the images of the dataset, all with label maps, to the network's voxels, in memory; the dataset may go. */
+/* Brings the images of the dataset, all with label maps, to the network's voxels, in memory; those that are on them already are shared with
+ * the dataset, which may go. */
 pumit_status pumit__patches_create(pumit__patches **out, pumit_context *ctx,
                                    const pumit_dataset *dataset,
                                    const pumit__patches_options *options);

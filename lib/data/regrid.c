@@ -4,8 +4,11 @@
 #include "lib/data/crop.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+
+/* More voxels along an axis than any limit allows; a number that a double and an int64_t both hold. */
+#define MOST_LENGTH (INT64_C(1) << 62)
 
 void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *volume,
                         const double spacing[3])
@@ -14,7 +17,9 @@ void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *vol
         const double length = (double)volume->shape[i];
         const bool own = !(spacing[i] > 0) || (i == 0 && isinf(volume->spacing[0]));
         const double wanted = own ? length : length * volume->spacing[i] / spacing[i];
-        size[i] = wanted < 1.5 ? 1 : (int64_t)(wanted + 0.5);
+        size[i] = wanted < 1.5                   ? 1
+                  : wanted < (double)MOST_LENGTH ? (int64_t)(wanted + 0.5)
+                                                 : MOST_LENGTH;
         step[i] = own ? 1 : spacing[i] / volume->spacing[i];
     }
 }
@@ -32,6 +37,14 @@ bool pumit__regrid_thicker(double thicker[3], int64_t size[3], const pumit_volum
     thicker[0] = ldexp(thicker[0], k);
     pumit__regrid_plan(size, step, volume, thicker);
     return true;
+}
+
+bool pumit__regrid_keeps(const pumit_volume *volume, const double spacing[3])
+{
+    int64_t size[3];
+    double step[3];
+    pumit__regrid_plan(size, step, volume, spacing);
+    return step[0] == 1 && step[1] == 1 && step[2] == 1;
 }
 
 /* Both grids have the same middle, so that what rounding takes or gives is shared by both ends. */
@@ -60,51 +73,60 @@ static void set_geometry(pumit_volume *dst, const pumit_volume *src, const pumit
     }
 }
 
-pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_volume *volume,
-                                  const double spacing[3])
+/* The volume without its voxels. */
+static pumit_status make_volume(pumit_volume **out, const pumit_volume *src,
+                                const pumit__crop *crop)
+{
+    pumit_volume *const made = pumit__calloc(1, sizeof *made);
+    if (!made) return pumit__fail_memory(sizeof *made, "a volume");
+    atomic_init(&made->refs, 1);
+    set_geometry(made, src, crop);
+    made->shape[3] = src->shape[3];
+    made->normalised = true;
+    *out = made;
+    return pumit_degree_of_anisotropy(&made->anisotropy, made->spacing);
+}
+
+pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_context *ctx,
+                                  const pumit_volume *volume, const double spacing[3])
 {
     const pumit__crop crop = plan_crop(volume, spacing);
     const int64_t channels = volume->shape[3];
-    int64_t values = channels;
     pumit__crop_scratch scratch = {0};
     pumit__window window;
+    pumit_volume *made = NULL;
+    int64_t values;
+    char name[80];
+    pumit_status status;
     *out = NULL;
-    for (int i = 0; i < 3; i++)
-        PUMIT__REQUIRE(pumit__multiply(&values, values, crop.size[i]),
-                       "spacing %g x %g x %g mm: too many voxels", spacing[0], spacing[1],
-                       spacing[2]);
+    snprintf(name, sizeof name, "at a spacing of %g x %g x %g mm", spacing[0], spacing[1],
+             spacing[2]);
+    PUMIT__TRY(pumit__check_voxels(&values, ctx, crop.size, channels, name));
     PUMIT__TRY(pumit__window_of(&window, volume));
-    pumit_volume *made = pumit__calloc(1, sizeof *made);
-    if (!made) return pumit__fail_memory(sizeof *made, "a volume");
-    atomic_init(&made->refs, 1);
-    set_geometry(made, volume, &crop);
-    made->shape[3] = channels;
-    made->normalised = true;
+    PUMIT__GO(make_volume(&made, volume, &crop));
     made->voxels = pumit__calloc(values, sizeof *made->voxels);
-    pumit_status status = made->voxels ? PUMIT_OK : pumit__fail_memory(4 * values, "a volume");
-    if (status == PUMIT_OK) status = pumit_degree_of_anisotropy(&made->anisotropy, made->spacing);
-    if (status == PUMIT_OK)
-        status = pumit__crop_render(made->voxels, volume, &window, &crop, channels, &scratch);
+    if (!made->voxels)
+        PUMIT__GO(pumit__fail_memory(values * (int64_t)sizeof *made->voxels, "a volume"));
+    PUMIT__GO(pumit__crop_render(made->voxels, volume, &window, &crop, channels, &scratch));
+    *out = made;
+    made = NULL;
+out:
     pumit__crop_scratch_free(&scratch);
-    if (status == PUMIT_OK)
-        *out = made;
-    else
-        pumit_volume_release(made);
+    pumit_volume_release(made);
     return status;
 }
 
-pumit_status pumit__regrid_labels(uint8_t **out, const pumit_label_map *map,
-                                  const pumit_volume *source, const pumit_volume *target)
+pumit_status pumit__regrid_labels(pumit_label_map **out, pumit_context *ctx,
+                                  const pumit_label_map *map, const pumit_volume *source,
+                                  const pumit_volume *target)
 {
     pumit__crop crop = {0};
-    const int64_t count = target->shape[0] * target->shape[1] * target->shape[2];
-    *out = pumit__calloc(count, 1);
-    if (!*out) return pumit__fail_memory(count, "labels");
+    PUMIT__TRY(pumit_label_map_create(out, ctx, target, NULL));
     for (int i = 0; i < 3; i++) {
         crop.size[i] = target->shape[i];
         crop.step[i] = isinf(source->spacing[i]) ? 1 : target->spacing[i] / source->spacing[i];
         crop.start[i] = ((double)source->shape[i] - (double)crop.size[i] * crop.step[i]) / 2;
     }
-    pumit__crop_labels(*out, map->labels, source, &crop);
+    pumit__crop_labels((*out)->labels, map->labels, source, &crop);
     return PUMIT_OK;
 }

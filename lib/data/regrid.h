@@ -15,12 +15,17 @@ void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *vol
 bool pumit__regrid_thicker(double thicker[3], int64_t size[3], const pumit_volume *volume,
                            const double spacing[3], int32_t k);
 
-/* A new volume of these voxels, which cover the same place; intensities as networks take them. */
-pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_volume *volume,
-                                  const double spacing[3]);
+/* True where those are the image's own voxels. */
+bool pumit__regrid_keeps(const pumit_volume *volume, const double spacing[3]);
 
-/* The label map of `source` on the voxels of `target`, by the nearest: (D, H, W), free with free(). */
-pumit_status pumit__regrid_labels(uint8_t **out, const pumit_label_map *map,
-                                  const pumit_volume *source, const pumit_volume *target);
+/* A new volume of these voxels, which cover the same place; intensities as networks take them. PUMIT_ERROR_LIMIT: more than the context's
+ * limit. */
+pumit_status pumit__regrid_volume(pumit_volume **out, const pumit_context *ctx,
+                                  const pumit_volume *volume, const double spacing[3]);
+
+/* A new label map: that of `source` on the voxels of `target`, by the nearest. */
+pumit_status pumit__regrid_labels(pumit_label_map **out, pumit_context *ctx,
+                                  const pumit_label_map *map, const pumit_volume *source,
+                                  const pumit_volume *target);
 
 #endif
