@@ -228,7 +228,7 @@ START_TEST(an_oblique_scan)
 }
 END_TEST
 
-/* Nearest classes of a ball, seen through a network of another spacing. */
+/* A ball through networks of finer voxels, which lose nothing, and of coarser ones, which lose what is smaller than their voxels. */
 START_TEST(other_spacings)
 {
     enum { SIDE = 36, DEPTH = 18 };
@@ -259,7 +259,7 @@ START_TEST(other_spacings)
         either += (image[i] == 4) + (labels[i] >= 2);
     }
     const double dice = 2 * (double)both / (double)either;
-    ck_assert_msg(dice >= (_i == 3 || _i == 0 ? 0.98 : 0.999), "Dice %g", dice);
+    ck_assert_msg(dice >= (_i == 3 || _i == 0 ? 0.995 : 0.9999), "Dice %g", dice);
     pumit_label_map_release(map);
     pumit_volume_release(volume);
 }
