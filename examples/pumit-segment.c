@@ -2,6 +2,7 @@
 /* Label maps of images, on their own voxels. */
 #include "examples/common/output_names.h"
 #include "examples/common/progress.h"
+#include "examples/common/segmentation.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@ static const cli_option OPTIONS[] = {
     {"overlap", 0, 'n', "SHARE", "overlap", "of neighbouring windows, 0..0.9; default: 0.5"},
     {"memory", 0, 's', "SIZE", NULL, "bytes beside model and image, such as 512M; default: 1G"},
     {"volume", 0, 'i', "N", NULL, "of files that hold several, the one to take, from 0"},
+    {"labels", 0, 'b', NULL, "label_maps", "paths are data sets with label maps: judge the result"},
+    SEGMENTATION_OPTIONS,
     {"split", 0, 's', "NAME", "split", "which split of .csv data: train, val, test"},
     {0}};
 
@@ -25,7 +28,8 @@ typedef struct {
     output_names outputs;
     progress progress; /* of the windows of a single image, else of images */
     int images;
-    cJSON *done; /* list of what is told as JSON */
+    judging judge; /* with --labels */
+    cJSON *done;   /* list of what is told as JSON */
     int failed;
 } work;
 
@@ -89,7 +93,23 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static pumit_status segment(work *w, const char *path, int64_t index, const char *output)
+/* Against the reference, if there is one. */
+static pumit_status judge(work *w, const char *path, const char *reference,
+                          const pumit_volume *image, const pumit_label_map *map)
+{
+    pumit_label_map *truth;
+    if (!reference) return PUMIT_OK;
+    const pumit_status status = pumit_label_map_read(&truth, w->c->ctx, reference, image);
+    if (status != PUMIT_OK) return status;
+    const char *const slash = strrchr(path, '/');
+    if (judging_add(&w->judge, slash ? slash + 1 : path, image, map, truth) != CLI_DONE)
+        w->failed++;
+    pumit_label_map_release(truth);
+    return PUMIT_OK;
+}
+
+static pumit_status segment(work *w, const char *path, int64_t index, const char *output,
+                            const char *reference)
 {
     pumit_volume *image = NULL;
     pumit_label_map *map = NULL;
@@ -103,6 +123,7 @@ static pumit_status segment(work *w, const char *path, int64_t index, const char
     progress_end(&w->progress);
     cli_tell_warnings(w->c);
     if (status == PUMIT_OK) tell_done(w, path, output, map, now() - start);
+    if (status == PUMIT_OK) status = judge(w, path, reference, image, map);
     pumit_label_map_release(map);
     pumit_volume_release(image);
     return status;
@@ -113,6 +134,8 @@ static void work_on(work *w, const cJSON *file)
 {
     const char *const path = cJSON_GetObjectItemCaseSensitive(file, "path")->valuestring;
     const cJSON *const reason = cJSON_GetObjectItemCaseSensitive(file, "reason");
+    const char *const reference =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(file, "label_map"));
     const char *const chosen = cli_value(w->c, "volume");
     char refusal[1024];
     int64_t volumes;
@@ -129,7 +152,7 @@ static void work_on(work *w, const cJSON *file)
         const char *output = output_name(&w->outputs, path, refusal, sizeof refusal);
         if (!output)
             tell_failure(w, path, refusal);
-        else if (segment(w, path, index, output) != PUMIT_OK)
+        else if (segment(w, path, index, output, reference) != PUMIT_OK)
             tell_failure(w, path, pumit_last_error());
     }
 }
@@ -138,7 +161,9 @@ static void work_on(work *w, const cJSON *file)
 
 static int finish(work *w)
 {
-    if (w->c->json) {
+    if (w->judge.report) {
+        if (judging_finish(&w->judge) != CLI_DONE) return CLI_FAILED;
+    } else if (w->c->json) {
         cJSON *tree = cJSON_CreateObject();
         cJSON_AddItemToObject(tree, "images", w->done);
         cJSON_AddNumberToObject(tree, "failed", w->failed);
@@ -148,12 +173,32 @@ static int finish(work *w)
     return w->failed > 0 ? CLI_FAILED : CLI_DONE;
 }
 
+/* Opens the judging with the names of the model's classes. */
+static int open_judging(work *w)
+{
+    const char *names[256] = {0};
+    int64_t count = 0;
+    char *text;
+    if (!cli_given(w->c, "labels")) return CLI_DONE;
+    if (pumit_config_to_json(&text, w->names) != PUMIT_OK) return cli_fail(w->c);
+    cJSON *const tree = cJSON_Parse(text);
+    pumit_free(text);
+    const cJSON *const list = cJSON_GetObjectItemCaseSensitive(tree, "class_names");
+    for (const cJSON *item = list ? list->child : NULL; item && count < 256; item = item->next)
+        names[count++] = cJSON_GetStringValue(item);
+    const int result = judging_open(&w->judge, w->c, count, count > 0 ? names : NULL);
+    cJSON_Delete(tree);
+    return result;
+}
+
 static int work_on_all(work *w, const cJSON *files)
 {
     w->images = cJSON_GetArraySize(files);
     if (w->images == 0) return cli_fail_with(w->c, "%s: there is no image in it", w->c->paths[1]);
     const int started = output_start(&w->outputs, w->c, w->images);
     if (started != CLI_DONE) return started;
+    const int opened = open_judging(w);
+    if (opened != CLI_DONE) return opened;
     int64_t done = 0;
     w->done = cJSON_CreateArray();
     progress_start(&w->progress, w->c);
@@ -201,6 +246,8 @@ static int body(cli *c)
     work w = {.c = c};
     cJSON *files = NULL;
     if (!cli_given(c, "output")) return cli_wrong_usage(c, "--output PATH is missing");
+    if ((cli_given(c, "report") || cli_given(c, "contours")) && !cli_given(c, "labels"))
+        return cli_wrong_usage(c, "--report and --contours judge: --labels is missing");
     if (!set_memory(c))
         return cli_wrong_usage(c, "--memory wants a size such as 512M or 1.5G, not '%s'",
                                cli_value(c, "memory"));
@@ -209,6 +256,7 @@ static int body(cli *c)
     if (status == PUMIT_OK) status = pumit_module_config(&w.names, pumit_segmenter_module(w.model));
     if (status == PUMIT_OK) status = list_files(&files, c);
     const int result = status == PUMIT_OK ? work_on_all(&w, files) : cli_fail(c);
+    judging_close(&w.judge);
     cJSON_Delete(files);
     pumit_config_release(w.names);
     pumit_segmenter_release(w.model);

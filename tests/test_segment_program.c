@@ -5,6 +5,7 @@
 
 #include <pumit/pumit.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -167,6 +168,41 @@ START_TEST(one_image_with_options)
 }
 END_TEST
 
+START_TEST(results_are_judged)
+{
+    model();
+    files_folder("set");
+    files_folder("set/imagesTr");
+    files_folder("set/labelsTr");
+    uint8_t labels[8 * 8 * 4] = {0, 1, 2, 1};
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        const nifti_file file = nifti_plain(2, 8, 8, 8, 4);
+        nifti_file on_image = file;
+        on_image.pixdim[3] = 2.5;
+        snprintf(name, sizeof name, "set/imagesTr/c%d.nii", i);
+        scan(name, 8, 8, 4, 1);
+        snprintf(name, sizeof name, "set/labelsTr/c%d.nii", i);
+        nifti_write(name, i == 0 ? &on_image : &file, labels, sizeof labels, 1);
+    }
+    const answer *a = runf("pumit-segment -q --labels --report %s --contours %s -o %s %s %s",
+                           files_path("r.json"), files_path("pictures"), files_path("out"),
+                           files_path("m"), files_path("set"));
+    ck_assert_int_eq(a->status, 1); /* the second label map lies elsewhere */
+    ck_assert_ptr_nonnull(strstr(a->err, "labelsTr/c1.nii"));
+    ck_assert_ptr_nonnull(strstr(a->out, "surface Dice"));
+    ck_assert_int_eq(access(files_path("pictures/c0.png"), F_OK), 0);
+    char text[8192];
+    read_text(text, sizeof text, "r.json");
+    cJSON *tree = cJSON_Parse(text);
+    ck_assert_double_eq(number(tree, "count"), 1);
+    cJSON_Delete(tree);
+    check_line(runf("pumit-segment --report r -o %s %s %s", files_path("o"), files_path("m"),
+                    files_path("set")),
+               2, "pumit-segment", "--labels");
+}
+END_TEST
+
 Suite *suite_segment_program(void)
 {
     Suite *suite = suite_create("segment_program");
@@ -176,6 +212,7 @@ Suite *suite_segment_program(void)
     tcase_add_test(tcase, images_of_all_kinds);
     tcase_add_test(tcase, nothing_is_overwritten_by_chance);
     tcase_add_test(tcase, one_image_with_options);
+    tcase_add_test(tcase, results_are_judged);
     suite_add_tcase(suite, tcase);
     return suite;
 }
