@@ -19,8 +19,8 @@
 #include <pumit/prepare.h>
 #include <pumit/sac.h>
 #include <pumit/scores.h>
-#include <pumit/segmentation_scores.h>
 #include <pumit/segment.h>
+#include <pumit/segmentation_scores.h>
 #include <pumit/segmenter.h>
 #include <pumit/tensor.h>
 #include <pumit/tokenizer.h>

@@ -42,8 +42,8 @@ typedef struct {
 /* PUMIT_ERROR_LIMIT where `memory` is too little, with the least that would do. */
 pumit_status pumit__segment(const pumit__segmentation *job, const pumit_volume *volume);
 
-/* The same to a label map, and to a file of probabilities unless its path is NULL. `names`: see pumit__nifti_head(). Sets job->take. */
-pumit_status pumit__segment_to_labels(pumit_label_map **out, pumit__segmentation *job,
+/* The same to a label map, and to a file of probabilities unless its path is NULL. `names`: see pumit__nifti_head(). job->take is not used. */
+pumit_status pumit__segment_to_labels(pumit_label_map **out, const pumit__segmentation *job,
                                       const pumit_volume *volume, const char *probabilities,
                                       const pumit_config *names);
 

@@ -145,12 +145,14 @@ static pumit_status take(void *user, const int64_t low[3], const int64_t high[3]
                             : PUMIT_OK;
 }
 
-pumit_status pumit__segment_to_labels(pumit_label_map **out, pumit__segmentation *job,
+pumit_status pumit__segment_to_labels(pumit_label_map **out, const pumit__segmentation *job,
                                       const pumit_volume *volume, const char *probabilities,
                                       const pumit_config *names)
 {
     pumit__probability_file file = {0};
     result r = {.classes = job->classes, .threads = job->ctx->threads};
+    pumit__segmentation own = *job;
+    own.take = take;
     pumit_status status;
     *out = NULL;
     PUMIT__REQUIRE(job->classes <= PUMIT__MOST_CLASSES,
@@ -161,9 +163,8 @@ pumit_status pumit__segment_to_labels(pumit_label_map **out, pumit__segmentation
         PUMIT__GO(pumit__probability_open(&file, probabilities, r.map, job->classes, names));
         r.probabilities = &file;
     }
-    job->take = take;
-    job->take_user = &r;
-    PUMIT__GO(pumit__segment(job, volume));
+    own.take_user = &r;
+    PUMIT__GO(pumit__segment(&own, volume));
     if (probabilities) PUMIT__GO(pumit__probability_commit(&file));
     *out = r.map;
     r.map = NULL;
