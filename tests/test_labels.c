@@ -117,6 +117,11 @@ START_TEST(folds_are_stratified_and_share_nothing)
         ck_assert_int_eq(memcmp(part, held, sizeof part), 0);
     }
     for (int i = 0; i < IMAGES; i++) ck_assert_int_eq(judged[i], 1);
+    int differ = 0;
+    members(held, counts, dataset, "{\"folds\": 5, \"held_out\": true}");
+    members(rest, counts, dataset, "{\"folds\": 5, \"held_out\": true, \"seed\": 1}");
+    for (int i = 0; i < IMAGES; i++) differ += held[i] != rest[i];
+    ck_assert_int_gt(differ, 8);
     pumit_dataset_release(dataset);
 }
 END_TEST
