@@ -21,6 +21,8 @@ static const cli_option OPTIONS[] = {
     {"split", 0, 's', "NAME", "split", "which split of .csv data: train, val, test"},
     {0}};
 
+#define PROBABILITIES "_probabilities.nii" /* behind the label map's name */
+
 typedef struct {
     cli *c;
     pumit_segmenter *model;
@@ -79,7 +81,7 @@ static void tell_done(work *w, const char *path, const char *output, const pumit
 static pumit_status set_probabilities(work *w, const char *output)
 {
     if (!cli_given(w->c, "probabilities")) return PUMIT_OK;
-    char *path = output_beside(output, "_probabilities.nii");
+    char *path = output_beside(output, PROBABILITIES);
     if (!path) return PUMIT_ERROR_OUT_OF_MEMORY;
     const pumit_status status = pumit_config_set_string(w->c->config, "probabilities", path);
     free(path);
@@ -195,7 +197,8 @@ static int work_on_all(work *w, const cJSON *files)
 {
     w->images = cJSON_GetArraySize(files);
     if (w->images == 0) return cli_fail_with(w->c, "%s: there is no image in it", w->c->paths[1]);
-    const int started = output_start(&w->outputs, w->c, w->images);
+    const int started = output_start(&w->outputs, w->c, w->images,
+                                     cli_given(w->c, "probabilities") ? PROBABILITIES : NULL);
     if (started != CLI_DONE) return started;
     const int opened = open_judging(w);
     if (opened != CLI_DONE) return opened;

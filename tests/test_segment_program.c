@@ -146,6 +146,10 @@ START_TEST(one_image_with_options)
     free(map);
     CHECK_OK(pumit_volume_file_count(&volumes, files_context, files_path("map_probabilities.nii")));
     ck_assert_int_eq(volumes, 3);
+    ck_assert_int_eq(unlink(files_path("map.nii")), 0);
+    check_line(runf("pumit-segment -q -o %s --volume 1 --probabilities %s %s",
+                    files_path("map.nii"), files_path("m"), files_path("scan.nii")),
+               1, "pumit-segment", "second file");
     check_line(runf("pumit-segment -q -o %s --volume 2 %s %s", files_path("x.nii"), files_path("m"),
                     files_path("scan.nii")),
                1, "pumit-segment", "no number 2");

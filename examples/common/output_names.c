@@ -40,11 +40,11 @@ char *output_beside(const char *path, const char *ending)
     return join(NULL, path, stem_of(path), ending);
 }
 
-int output_start(output_names *names, const cli *c, int images)
+int output_start(output_names *names, const cli *c, int images, const char *beside)
 {
     struct stat info;
-    *names =
-        (output_names){.output = cli_value(c, "output"), .overwrite = cli_given(c, "overwrite")};
+    *names = (output_names){
+        .output = cli_value(c, "output"), .beside = beside, .overwrite = cli_given(c, "overwrite")};
     const bool there = stat(names->output, &info) == 0;
     const bool file = ends_with(names->output, ".nii.gz") || ends_with(names->output, ".nii") ||
                       ends_with(names->output, ".png");
@@ -90,6 +90,14 @@ static char *folder_of(const char *name)
     return slash ? join(NULL, name, (size_t)(slash - name) + 1, "") : join(NULL, ".", 1, "");
 }
 
+static bool second_is_there(const output_names *names, const char *name)
+{
+    char *second = names->beside ? output_beside(name, names->beside) : NULL;
+    const bool there = second && access(second, F_OK) == 0;
+    free(second);
+    return there;
+}
+
 /* Why not, NULL if nothing speaks against it: found out before the work, not after it. */
 static const char *objection(const output_names *names, const char *image, const char *name)
 {
@@ -102,6 +110,8 @@ static const char *objection(const output_names *names, const char *image, const
         return "only a picture's label map becomes PNG: name it .nii.gz";
     for (int i = 0; i < names->count; i++)
         if (strcmp(names->taken[i], name) == 0) return "another image of this call goes there";
+    if (!names->overwrite && second_is_there(names, name))
+        return "its second file is there already (--overwrite replaces it)";
     if (stat(name, &there) != 0) return NULL;
     if (stat(image, &source) == 0 && there.st_dev == source.st_dev && there.st_ino == source.st_ino)
         return "that is the image itself";

@@ -7,13 +7,14 @@
 
 typedef struct {
     const char *output; /* of --output */
+    const char *beside; /* ending of a second file for each image; NULL: there is none */
     bool folder, overwrite;
     char **taken; /* names so far */
     int count, capacity;
 } output_names;
 
 /* For `images` images; makes the folder. CLI_DONE, or what the program ends with, after a message. */
-int output_start(output_names *names, const cli *c, int images);
+int output_start(output_names *names, const cli *c, int images, const char *beside);
 void output_end(output_names *names);
 
 /* The file for an image: NAME.nii.gz, for pictures NAME.png. Borrowed. NULL, with the reason in `refusal`, if it would take the place of another
