@@ -547,6 +547,38 @@ START_TEST(batches_are_of_one_anisotropy)
 }
 END_TEST
 
+/* A half of what is shown of cubes is in slices 2 and 4 times as thick; thick slices and short images have none thicker. */
+START_TEST(slices_may_be_thickened)
+{
+    static const double ROUND[3] = {1, 1, 1}, THICK[3] = {4, 1, 1};
+    pumit__patches_options options = options_of(16, 24, 24);
+    options.size[1][0] = 8;
+    options.size[2][0] = 4;
+    options.thick = 0.5;
+    put_ball((const int64_t[3]){36, 36, 40}, ROUND, 9);
+    for (int short_ones = 0; short_ones < 2; short_ones++) {
+        pumit__patches *const patches = make(&options);
+        double seen[6] = {0};
+        for (int64_t draw = 0; draw < 200; draw++) {
+            batch b = take(patches, draw);
+            int32_t da;
+            CHECK_OK(pumit_degree_of_anisotropy(&da, b.spacing));
+            seen[da] += 1.0 / 200;
+            ck_assert_int_eq(b.labels->shape[1], options.size[da][0]);
+            if (!short_ones) ck_assert(agreement(&b, false) > 0.97);
+            let_go(&b);
+        }
+        ck_assert_double_eq_tol(seen[0], short_ones ? 0.75 : 0.5, 0.1);
+        ck_assert_double_eq_tol(seen[1], short_ones ? 0 : 0.25, 0.1);
+        ck_assert_double_eq_tol(seen[2], 0.25, 0.1);
+        pumit__patches_release(patches);
+        set.items[0].weight = 0;
+        put_even((const int64_t[3]){15, 30, 30}, ROUND, 0.5f, 1, 3);
+        put_even((const int64_t[3]){30, 30, 30}, THICK, 0.5f, 1, 1);
+    }
+}
+END_TEST
+
 /* The images are brought to these voxels: 2 mm, a quarter of the pixels. */
 START_TEST(spacings_can_be_chosen)
 {
@@ -786,6 +818,7 @@ Suite *suite_patches(void)
     tcase_add_test(tests, large_classes_are_shown_everywhere);
     tcase_add_test(tests, nothing_lies_around_small_images);
     tcase_add_test(tests, batches_are_of_one_anisotropy);
+    tcase_add_test(tests, slices_may_be_thickened);
     tcase_add_test(tests, spacings_can_be_chosen);
     tcase_add_test(tests, channels_become_those_wanted);
     tcase_add_test(tests, what_is_no_number_is_zero);

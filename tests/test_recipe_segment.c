@@ -600,6 +600,98 @@ START_TEST(sets_that_do_not_fit_are_refused)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------------- programs */
+
+static void check_config(const char *output, const char *section, const char *key, bool wanted)
+{
+    char name[64];
+    size_t bytes;
+    snprintf(name, sizeof name, "%s/config.json", output);
+    uint8_t *const text = files_read(name, &bytes);
+    cJSON *const tree = cJSON_ParseWithLength((const char *)text, bytes);
+    const cJSON *const item =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(tree, section), key);
+    ck_assert(cJSON_IsBool(item) && cJSON_IsTrue(item) == wanted);
+    cJSON_Delete(tree);
+    free(text);
+}
+
+/* A fold is held out, and after a stop it is the same one; the result segments. */
+START_TEST(programs_train_and_go_on)
+{
+    write_set("set", 4, 0, 0, 1);
+    files_write("c.json", CONFIG, strlen(CONFIG));
+    cJSON *summary =
+        parsed(runf("pumit-finetune-segment --json -q --fixed --config %s --folds 4 --fold 1 -n 2 "
+                    "-o %s %s",
+                    files_path("c.json"), files_path("run"), files_path("set")));
+    ck_assert_double_eq(number(summary, "steps"), 2);
+    ck_assert(number(summary, "best_dice") >= 0);
+    cJSON_Delete(summary);
+    check_config("run", "segmenter", "adaptive", false);
+    const answer *a =
+        runf("pumit-finetune-segment --resume -n 4 -o %s", files_path("run")); /* all is known */
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->err, "3 images to learn from, 1 to judge by"));
+    ck_assert_ptr_nonnull(strstr(a->out, "best_dice"));
+    double losses[4];
+    ck_assert_int_eq(figures_of(losses, 4, "run", "loss"), 4);
+    check_done(runf("pumit-segment -q -o %s %s %s", files_path("map.nii"),
+                    files_path("run/model.safetensors"), files_path("set/imagesTr/case00.nii")));
+}
+END_TEST
+
+/* A list says what is for learning and what for judging. */
+START_TEST(programs_take_lists_with_splits)
+{
+    static const char LIST[] = "path,label_map,split\n"
+                               "set/imagesTr/case00.nii,set/labelsTr/case00.nii,train\n"
+                               "set/imagesTr/case01.nii,set/labelsTr/case01.nii,val\n"
+                               "set/imagesTr/case02.nii,set/labelsTr/case02.nii,test\n";
+    write_set("set", 3, 0, 0, 1);
+    files_write("c.json", CONFIG, strlen(CONFIG));
+    files_write("list.csv", LIST, strlen(LIST));
+    const answer *a = runf("pumit-finetune-segment --config %s -n 1 --spacing [0,1.5,1.5] --window "
+                           "[3,3,3] -o %s %s",
+                           files_path("c.json"), files_path("run"), files_path("list.csv"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->err, "1 images to learn from, 1 to judge by"));
+    ck_assert_ptr_nonnull(strstr(a->out, "best_dice"));
+}
+END_TEST
+
+START_TEST(programs_tell_what_is_wrong)
+{
+    static const char PROGRAM[] = "pumit-finetune-segment";
+    write_set("set", 2, 0, 0, 1);
+    files_write("c.json", CONFIG, strlen(CONFIG));
+    files_folder("empty");
+    check_line(runf("%s -q -o %s %s", PROGRAM, files_path("run"), files_path("empty")), 1, PROGRAM,
+               "labelsTr");
+    check_line(runf("%s -q -o %s %s", PROGRAM, files_path("run"), files_path("gone")), 1, PROGRAM,
+               "gone");
+    check_line(
+        runf("%s -q -o %s %s", PROGRAM, files_path("run"), files_path("set/imagesTr/case00.nii")),
+        1, PROGRAM, "dataset.json");
+    check_line(runf("%s -q --config %s --spacing [1,1] -o %s %s", PROGRAM, files_path("c.json"),
+                    files_path("run"), files_path("set")),
+               1, PROGRAM, "train.spacing");
+    check_line(runf("%s -q --config %s --init %s -o %s %s", PROGRAM, files_path("c.json"),
+                    files_path("gone.safetensors"), files_path("run"), files_path("set")),
+               1, PROGRAM, "gone.safetensors");
+    check_line(runf("%s -q --config %s --folds 5 --fold 4 -o %s %s", PROGRAM, files_path("c.json"),
+                    files_path("run"), files_path("set")),
+               1, PROGRAM, "folds");
+    /* What cannot be read is told and left out; the rest is learnt from. */
+    files_write("set/labelsTr/case01.nii", "x", 1);
+    const answer *a = runf("%s --config %s -n 1 -o %s %s", PROGRAM, files_path("c.json"),
+                           files_path("run"), files_path("set"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->err, "1 images to learn from"));
+    ck_assert_ptr_nonnull(strstr(a->err, "labelsTr/case01.nii"));
+}
+END_TEST
+
 Suite *suite_recipe_segment(void)
 {
     Suite *suite = suite_create("recipe_segment");
@@ -615,6 +707,9 @@ Suite *suite_recipe_segment(void)
     tcase_add_test(tests, models_know_their_classes_and_voxels);
     tcase_add_test(tests, what_cannot_be_learnt_is_refused);
     tcase_add_test(tests, sets_that_do_not_fit_are_refused);
+    tcase_add_test(tests, programs_train_and_go_on);
+    tcase_add_test(tests, programs_take_lists_with_splits);
+    tcase_add_test(tests, programs_tell_what_is_wrong);
     suite_add_tcase(suite, tests);
     return suite;
 }
