@@ -156,7 +156,8 @@ static void balance(double *weights, const pumit_trainer *t, int64_t classes)
     const bool many = pumit_dataset_multilabel(t->train);
     for (int64_t c = 0; c < classes; c++) {
         double count = 0;
-        for (int64_t i = 0; i < (int64_t)n; i++) count += pumit_dataset_has_label(t->train, i, c) == 1;
+        for (int64_t i = 0; i < (int64_t)n; i++)
+            count += pumit_dataset_has_label(t->train, i, c) == 1;
         weights[c] = count == 0 ? 1 : many ? (n - count) / count : n / ((double)classes * count);
     }
 }
