@@ -10,12 +10,16 @@
 /* More voxels along an axis than any limit allows; a number that a double and an int64_t both hold. */
 #define MOST_LENGTH (INT64_C(1) << 62)
 
+/* Steps this near to 1 are 1: spacings come from 32-bit headers, and equal grids should stay voxel for voxel. */
+#define SAME_STEP 1e-4
+
 void pumit__regrid_plan(int64_t size[3], double step[3], const pumit_volume *volume,
                         const double spacing[3])
 {
     for (int i = 0; i < 3; i++) {
         const double length = (double)volume->shape[i];
-        const bool own = !(spacing[i] > 0) || (i == 0 && isinf(volume->spacing[0]));
+        const bool none = !(spacing[i] > 0) || (i == 0 && isinf(volume->spacing[0]));
+        const bool own = none || fabs(spacing[i] / volume->spacing[i] - 1) < SAME_STEP;
         const double wanted = own ? length : length * volume->spacing[i] / spacing[i];
         size[i] = wanted < 1.5                   ? 1
                   : wanted < (double)MOST_LENGTH ? (int64_t)(wanted + 0.5)

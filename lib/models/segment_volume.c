@@ -9,9 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Steps this near to 1 are 1: spacings come from 32-bit headers, and equal grids should stay voxel for voxel. */
-#define SAME_STEP 1e-4
-
 #define MANY 65536 /* numbers that are worth waking threads for */
 
 #define USUAL_WINDOW 6 /* tokens a side */
@@ -57,10 +54,7 @@ static void choose_steps(double step[3], double spacing[3], const pumit_volume *
 {
     int64_t size[3];
     pumit__regrid_plan(size, step, volume, wanted);
-    for (int i = 0; i < 3; i++) {
-        if (fabs(step[i] - 1) < SAME_STEP) step[i] = 1;
-        spacing[i] = volume->spacing[i] * step[i];
-    }
+    for (int i = 0; i < 3; i++) spacing[i] = volume->spacing[i] * step[i];
 }
 
 /* Voxels of the window of training: its tokens have as many slices as the spacing makes them. */
