@@ -119,8 +119,8 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * - "train.thick" (0): share of the drawings of images of nearly cubic voxels that show them in slices 2 or 4 times as thick, so that an adaptive
  *   network knows those, too.
  * - "train.scale_range" ([0.7, 1.4]), "train.scale_probability" (0.3), "train.rotate_probability" (0.3: up to 30 degrees): as above, all axes alike.
- * - "train.flips" ([1, 1, 0]): 1 mirrors half of the patches along D, H, W. Mirroring along W makes left right: not for
- *   classes that tell them apart.
+ * - "train.flips" ([1, 1, 0]): 1 mirrors half of the patches along D, H, W. Mirroring along W, in scans of sagittal slices along D, makes left
+ *   right: not for classes that tell them apart.
  * - "train.tone_probability" (0.3): of each of brightness, contrast, and two powers. "train.noise_probability" (0.15),
  *   "train.blur_probability" (0.15), "train.low_resolution_probability" (0.2): of what worse scanners do.
  * @since 0.1
