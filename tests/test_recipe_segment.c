@@ -238,9 +238,9 @@ START_TEST(segmenters_learn)
     write_set("val", 2, 0, 0, 100);
     for (int trained = 0; trained < 2; trained++) {
         open_run(&r, "train", "val", trained ? "run" : "none");
-        set(&r, "train.steps", trained ? "60" : "1");
+        set(&r, "train.steps", trained ? "40" : "1");
         set(&r, "train.learning_rate", trained ? "1e-2" : "0");
-        set(&r, "train.validate_every", "20");
+        set(&r, "train.validate_every", "0");
         CHECK_OK(create(&r));
         check_log(&r, "heads for 3 classes");
         CHECK_OK(pumit_trainer_run(r.trainer));
@@ -564,6 +564,9 @@ START_TEST(what_cannot_be_learnt_is_refused)
     set(&r, "segmenter.channels", "[8, 8]");
     check_create_fails(&r, PUMIT_ERROR_INVALID_ARGUMENT, "channels", "needs 4 numbers");
     open_run(&r, "train", NULL, "run");
+    set(&r, "segmenter.pos_embed_shape", "[1, 2, 2]"); /* of the transformer, which comes first */
+    check_create_fails(&r, PUMIT_ERROR_SHAPE, "pos_embed", "does not fit");
+    open_run(&r, "train", NULL, "run");
     set(&r, "train.spacing", "[1e-300, 1, 1]"); /* more voxels than there are numbers */
     check_create_fails(&r, PUMIT_ERROR_LIMIT, "case00.nii", "voxels");
     open_run(&r, "train", NULL, "run");
@@ -621,22 +624,22 @@ START_TEST(programs_train_and_go_on)
 {
     write_set("set", 4, 0, 0, 1);
     files_write("c.json", CONFIG, strlen(CONFIG));
-    cJSON *summary =
-        parsed(runf("pumit-finetune-segment --json -q --fixed --config %s --folds 4 --fold 1 -n 2 "
-                    "-o %s %s",
-                    files_path("c.json"), files_path("run"), files_path("set")));
+    cJSON *summary = parsed(
+        runf("pumit-finetune-segment -t 1 --json -q --fixed --config %s --folds 4 --fold 1 -n 2 "
+             "-o %s %s",
+             files_path("c.json"), files_path("run"), files_path("set")));
     ck_assert_double_eq(number(summary, "steps"), 2);
     ck_assert(number(summary, "best_dice") >= 0);
     cJSON_Delete(summary);
     check_config("run", "segmenter", "adaptive", false);
-    const answer *a =
-        runf("pumit-finetune-segment --resume -n 4 -o %s", files_path("run")); /* all is known */
+    const answer *a = runf("pumit-finetune-segment -t 1 --resume -n 4 -o %s",
+                           files_path("run")); /* all is known */
     check_done(a);
     ck_assert_ptr_nonnull(strstr(a->err, "3 images to learn from, 1 to judge by"));
     ck_assert_ptr_nonnull(strstr(a->out, "best_dice"));
     double losses[4];
     ck_assert_int_eq(figures_of(losses, 4, "run", "loss"), 4);
-    check_done(runf("pumit-segment -q -o %s %s %s", files_path("map.nii"),
+    check_done(runf("pumit-segment -t 1 -q -o %s %s %s", files_path("map.nii"),
                     files_path("run/model.safetensors"), files_path("set/imagesTr/case00.nii")));
 }
 END_TEST
@@ -651,9 +654,10 @@ START_TEST(programs_take_lists_with_splits)
     write_set("set", 3, 0, 0, 1);
     files_write("c.json", CONFIG, strlen(CONFIG));
     files_write("list.csv", LIST, strlen(LIST));
-    const answer *a = runf("pumit-finetune-segment --config %s -n 1 --spacing [0,1.5,1.5] --window "
-                           "[3,3,3] -o %s %s",
-                           files_path("c.json"), files_path("run"), files_path("list.csv"));
+    const answer *a =
+        runf("pumit-finetune-segment -t 1 --config %s -n 1 --spacing [0,1.5,1.5] --window "
+             "[3,3,3] -o %s %s",
+             files_path("c.json"), files_path("run"), files_path("list.csv"));
     check_done(a);
     ck_assert_ptr_nonnull(strstr(a->err, "1 images to learn from, 1 to judge by"));
     ck_assert_ptr_nonnull(strstr(a->out, "best_dice"));
@@ -684,7 +688,7 @@ START_TEST(programs_tell_what_is_wrong)
                1, PROGRAM, "folds");
     /* What cannot be read is told and left out; the rest is learnt from. */
     files_write("set/labelsTr/case01.nii", "x", 1);
-    const answer *a = runf("%s --config %s -n 1 -o %s %s", PROGRAM, files_path("c.json"),
+    const answer *a = runf("%s -t 1 --config %s -n 1 -o %s %s", PROGRAM, files_path("c.json"),
                            files_path("run"), files_path("set"));
     check_done(a);
     ck_assert_ptr_nonnull(strstr(a->err, "1 images to learn from"));

@@ -91,18 +91,18 @@ static pumit_status fix_patch(pumit_config *config, const pumit_trainer *t)
 
 static pumit_status set_class_names(pumit_config *config, const pumit_trainer *t, int64_t classes)
 {
-    bool named = false;
+    bool named = false, whole = true;
     cJSON *names = cJSON_CreateArray();
     for (int64_t c = 0; c < classes; c++) {
         const char *const name = pumit_dataset_class_name(t->train, c);
         char number[32];
         snprintf(number, sizeof number, c == 0 ? "background" : "class %lld", (long long)c);
         named = named || name;
-        cJSON_AddItemToArray(names, cJSON_CreateString(name ? name : number));
+        whole = whole && cJSON_AddItemToArray(names, cJSON_CreateString(name ? name : number));
     }
-    if (named) return pumit__json_set(config->root, "class_names", names);
+    if (named && whole) return pumit__json_set(config->root, "class_names", names);
     cJSON_Delete(names);
-    return PUMIT_OK;
+    return whole ? PUMIT_OK : pumit__fail_memory(classes, "names of classes");
 }
 
 static pumit_status set_grid(pumit_config *config, const pumit_trainer *t)
@@ -265,9 +265,9 @@ static pumit_status loss(pumit_tensor **out, pumit__figures *terms, pumit_traine
     pumit_tensor_release(image);
     pumit_tensor_release(labels);
     PUMIT__TRY(status);
-    status = pumit_degree_of_anisotropy(&da, spacing);
+    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     pumit__figures_add(terms, "da", da / (double)t->options.accumulate);
-    return status;
+    return PUMIT_OK;
 }
 
 /* ------------------------------------------------------------------------------------------ validation */
