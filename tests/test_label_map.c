@@ -308,6 +308,8 @@ START_TEST(other_layouts_are_told)
     files_check_failed(fail_pairs("gone"), PUMIT_ERROR_NOT_FOUND, "gone", "cannot read");
     files_write("set/dataset.json", "{\"training\": [3]}", 17);
     files_check_failed(fail_pairs("set"), PUMIT_ERROR_FORMAT, "dataset.json", "training");
+    files_write("set/dataset.json", "{\"labels\": [\"a\"], \"training\": []}", 33);
+    files_check_failed(fail_pairs("set"), PUMIT_ERROR_FORMAT, "set", "labels");
     files_write("set/dataset.json", "{\"training\": [", 14);
     files_check_failed(fail_pairs("set"), PUMIT_ERROR_FORMAT, "dataset.json", "line");
 }

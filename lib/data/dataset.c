@@ -168,9 +168,15 @@ static void on_ignored(void *user, const char *path)
 }
 
 /* Of the last description that names any. */
-static pumit_status take_names(pumit__class_names *classes, const cJSON *description)
+static pumit_status take_names(pumit__class_names *classes, const cJSON *description,
+                               const char *path)
 {
     const cJSON *const labels = cJSON_GetObjectItemCaseSensitive(description, "labels");
+    if (labels && !cJSON_IsObject(labels))
+        return pumit__fail(PUMIT_ERROR_FORMAT,
+                           "%s: \"labels\" of its dataset.json is not {\"1\": NAME, ...} or "
+                           "{NAME: 1, ...}",
+                           path);
     for (const cJSON *item = labels ? labels->child : NULL; item; item = item->next) {
         int64_t number;
         const char *name = item->string;
@@ -192,7 +198,7 @@ static pumit_status add_path(pumit__sources *sources, const char *path, const la
     if (kind->folders_are_labels) return pumit__sources_add_classes(sources, path);
     if (!kind->label_maps) return pumit__sources_add(sources, path);
     pumit_status status = pumit__sources_add_pairs(sources, &description, path);
-    if (status == PUMIT_OK) status = take_names(&sources->classes, description);
+    if (status == PUMIT_OK) status = take_names(&sources->classes, description, path);
     cJSON_Delete(description);
     return status;
 }
