@@ -4,6 +4,7 @@
 #include "examples/common/progress.h"
 #include "examples/common/segmentation.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -227,7 +228,7 @@ static bool set_memory(cli *c)
     char *end;
     if (!text) return true;
     double bytes = strtod(text, &end);
-    const char *const suffix = *end ? strchr(SUFFIXES, *end & ~0x20) : NULL;
+    const char *const suffix = *end ? strchr(SUFFIXES, toupper((unsigned char)*end)) : NULL;
     for (const char *s = SUFFIXES; suffix && s <= suffix; s++) bytes *= 1024;
     if (end == text || (*end && (!suffix || end[1])) || !(bytes >= 1 && bytes < 1e18)) return false;
     return pumit_config_set_int(c->config, "memory", (int64_t)bytes) == PUMIT_OK;
