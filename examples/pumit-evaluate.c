@@ -132,16 +132,13 @@ static int judge_files(judging *j)
 
 #define MOST_NAMES 256
 
-/* Cuts --names in place; the background goes first. */
+/* Cuts --names, if given, in place; the background goes first. -1: too many. */
 static int64_t cut_names(const char *names[MOST_NAMES], char *text)
 {
     int64_t count = 1;
-    char *rest = NULL;
     names[0] = "background";
-    for (char *name = strtok_r(text, ",", &rest); name && count < MOST_NAMES;
-         name = strtok_r(NULL, ",", &rest))
-        names[count++] = name;
-    return count;
+    while (text && count < MOST_NAMES) names[count++] = strsep(&text, ",");
+    return text ? -1 : count;
 }
 
 static int judge_all(judging *j)
@@ -165,8 +162,12 @@ static int body(cli *c)
     if (is_folder(c->paths[0]) != is_folder(c->paths[1]))
         return cli_wrong_usage(c, "two folders or two files are wanted: %s is %s", c->paths[0],
                                is_folder(c->paths[0]) ? "a folder" : "none");
-    snprintf(text, sizeof text, "%s", cli_given(c, "names") ? cli_value(c, "names") : "");
-    const int64_t count = cut_names(names, text);
+    const char *const given = cli_value(c, "names");
+    const int length = snprintf(text, sizeof text, "%s", given ? given : "");
+    const int64_t count = length < (int)sizeof text ? cut_names(names, given ? text : NULL) : -1;
+    if (count < 0)
+        return cli_wrong_usage(c, "--names takes the names of %d classes at most, in %d letters",
+                               MOST_NAMES - 1, (int)sizeof text - 1);
     if (cli_open_context(c) != PUMIT_OK) return cli_fail(c);
     int result = judging_open(&j, c, count, names);
     if (result == CLI_DONE) result = judge_all(&j);

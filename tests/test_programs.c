@@ -239,6 +239,16 @@ START_TEST(segmentations_are_judged)
     ck_assert(fabs(number(cJSON_GetObjectItem(first, "dice"), "mean") - 1 / 3.0) <= 1e-12);
     ck_assert(fabs(number(cJSON_GetObjectItem(first, "surface_dice"), "mean") - 1 / 3.0) <= 1e-12);
     cJSON_Delete(tree);
+    tree = parsed(
+        runf("pumit-evaluate --json --bootstrap 0 --names ,two %s %s", folders[0], folders[1]));
+    const cJSON *const unnamed = cJSON_GetObjectItem(tree, "classes")->child;
+    ck_assert_str_eq(cJSON_GetObjectItem(unnamed, "name")->valuestring, "");
+    cJSON_Delete(tree);
+    char many[300];
+    memset(many, ',', sizeof many - 1);
+    many[sizeof many - 1] = '\0';
+    check_line(runf("pumit-evaluate --names a%s %s %s", many, folders[0], folders[1]), 2,
+               "pumit-evaluate", "255 classes");
     char *report = (char *)files_read("r.json", &bytes);
     ck_assert_ptr_nonnull(memmem(report, bytes, "\"tolerance_mm\":\t0", 17));
     free(report);
