@@ -475,6 +475,21 @@ START_TEST(work_can_be_stopped)
 }
 END_TEST
 
+/* Logits that are no numbers are no background. */
+START_TEST(broken_networks_are_told)
+{
+    pumit_volume *volume = noisy();
+    pumit_label_map *map = (pumit_label_map *)&volume;
+    double sure = NAN;
+    pumit__segmentation job = job_of(same, 4, 16, 16);
+    job.network_user = &sure;
+    files_check_failed(pumit__segment_to_labels(&map, &job, volume, NULL, NULL),
+                       PUMIT_ERROR_INVALID_ARGUMENT, "segment", "weights");
+    ck_assert_ptr_null(map);
+    pumit_volume_release(volume);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------------- segmenters */
 
 static pumit_segmenter *small_segmenter(const char *more)
@@ -560,6 +575,8 @@ START_TEST(wrong_options_are_refused)
         {"{\"memory\": 1000}", "MiB"},
         {"{\"spacing\": [1, 2]}", "spacing"},
         {"{\"spacing\": [1, -2, 1]}", "spacing"},
+        {"{\"spacing\": [1, 1e7, 1]}", "spacing"},
+        {"{\"spacing\": [1, 1, 1e300]}", "spacing"},
         {"{\"window\": [1, 2]}", "window"},
         {"{\"window\": [0, 2, 2]}", "window"},
         {"{\"spacing\": [1e-9, 1, 1]}", "axis"},
@@ -598,6 +615,7 @@ Suite *suite_segment(void)
     tcase_add_test(tcase, bands_give_the_same);
     tcase_add_loop_test(tcase, windows_are_blended, 0, 2);
     tcase_add_test(tcase, mirrored_inputs_are_averaged);
+    tcase_add_test(tcase, broken_networks_are_told);
     tcase_add_test(tcase, small_images_are_padded);
     tcase_add_loop_test(tcase, probabilities_lie_on_the_source, 0, 10);
     tcase_add_test(tcase, work_can_be_stopped);

@@ -28,7 +28,8 @@ typedef int32_t (*pumit_segment_fn)(void *user, int64_t done, int64_t total);
  * - "probabilities": a file, .nii, that receives the classes' probabilities on the grid of the image's source: float32, one volume a class.
  * `progress` may be NULL. Release the label map with pumit_label_map_release().
  * PUMIT_ERROR_LIMIT: "memory" is too little, the message tells what is needed. PUMIT_ERROR_SHAPE: the image's channels do not fit.
- * PUMIT_ERROR_CANCELLED: stopped by `progress`. @since 0.1
+ * PUMIT_ERROR_INVALID_ARGUMENT: an option is wrong, or the weights give no finite logits. PUMIT_ERROR_CANCELLED: stopped by `progress`.
+ * @since 0.1
  */
 PUMIT_API pumit_status pumit_segmenter_segment(pumit_label_map **out, pumit_segmenter *segmenter,
                                                const pumit_volume *volume,

@@ -13,6 +13,8 @@
 
 #define USUAL_WINDOW 6 /* tokens a side */
 
+#define MOST_SPACING 1e6 /* mm, as in training */
+
 /* ----------------------------------------------------------------------------------------- settings */
 
 /* The options' where they say it, else the model's. */
@@ -41,10 +43,13 @@ static pumit_status read_spacing(double wanted[3], const pumit_config *config)
     bool good = cJSON_IsArray(list) && cJSON_GetArraySize(list) == 3;
     for (int i = 0; i < 3 && good; i++) {
         const cJSON *const item = cJSON_GetArrayItem(list, i);
-        good = cJSON_IsNull(item) || (cJSON_IsNumber(item) && item->valuedouble >= 0);
+        good = cJSON_IsNull(item) || (cJSON_IsNumber(item) && item->valuedouble >= 0 &&
+                                      item->valuedouble <= MOST_SPACING);
         if (good && cJSON_IsNumber(item)) wanted[i] = item->valuedouble;
     }
-    PUMIT__REQUIRE(good, "segment: \"spacing\" is [slice, row, column] in mm, 0: the image's own");
+    PUMIT__REQUIRE(
+        good, "segment: \"spacing\" is [slice, row, column] in mm, up to %g; 0: the image's own",
+        MOST_SPACING);
     return PUMIT_OK;
 }
 

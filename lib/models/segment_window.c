@@ -4,6 +4,7 @@
 #include "lib/models/segment.h"
 #include "lib/tensor/tensor.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,17 @@ static void mirror(float *dst, const float *src, const int64_t size[3], int64_t 
         }
 }
 
+/* A class would be found even so: the background, without a word. */
+static pumit_status check_finite(const float *logits, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        PUMIT__REQUIRE(isfinite(logits[i]),
+                       "segment: the network gives %g for a class: its weights are of no use, "
+                       "take an earlier checkpoint",
+                       (double)logits[i]);
+    return PUMIT_OK;
+}
+
 static pumit_status ask(float *logits, const pumit__segment_eye *eye, const float *window)
 {
     const pumit__segmentation *job = eye->job;
@@ -146,8 +158,9 @@ static pumit_status ask(float *logits, const pumit__segment_eye *eye, const floa
         PUMIT__GO(pumit__fail(PUMIT_ERROR_SHAPE, "segment: the network gives %s for a window of %s",
                               pumit__shape_string(out->ndim, out->shape).text,
                               pumit__shape_string(5, shape).text));
-    status = pumit_tensor_read(out, PUMIT_F32, logits,
-                               voxels_of(w) * job->classes * (int64_t)sizeof *logits);
+    PUMIT__GO(pumit_tensor_read(out, PUMIT_F32, logits,
+                                voxels_of(w) * job->classes * (int64_t)sizeof *logits));
+    status = check_finite(logits, voxels_of(w) * job->classes);
 out:
     pumit_tensor_release(image);
     pumit_tensor_release(out);
