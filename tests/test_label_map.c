@@ -239,6 +239,28 @@ START_TEST(folders_pair_by_name)
 }
 END_TEST
 
+/* Photographs are JPEG, their label maps PNG; the label map's own format comes first. */
+START_TEST(formats_may_differ)
+{
+    files_folder("set");
+    files_folder("set/images");
+    files_folder("set/labels");
+    write_cube("set/images/a_0000.nii.gz", 9);
+    write_cube("set/images/b.nii.gz", 9);
+    write_cube("set/images/b.nii", 9);
+    write_cube("set/labels/a.nii", 1);
+    write_cube("set/labels/b.nii", 2);
+    files_write("set/images/c.jpg", "no image", 8);
+    files_write("set/labels/c.png", "no label map", 12);
+    pumit_dataset *dataset = open_pairs("set");
+    ck_assert_int_eq(pumit_dataset_count(dataset), 2);
+    check_pair(dataset, 0, "set/images/a_0000.nii.gz", 1);
+    check_pair(dataset, 1, "set/images/b.nii", 2);
+    ck_assert_ptr_nonnull(strstr(files_log, "images/c.jpg: "));
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
 START_TEST(descriptions_list_and_name)
 {
     static const char *const TEXTS[] = {
@@ -327,6 +349,7 @@ Suite *suite_label_map(void)
     tcase_add_loop_test(tcase, written_maps_are_read, 0, 8);
     tcase_add_test(tcase, long_axes_need_the_second_version);
     tcase_add_loop_test(tcase, folders_pair_by_name, 0, 2);
+    tcase_add_test(tcase, formats_may_differ);
     tcase_add_loop_test(tcase, descriptions_list_and_name, 0, 4);
     tcase_add_test(tcase, lists_have_a_column);
     tcase_add_test(tcase, other_layouts_are_told);

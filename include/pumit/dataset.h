@@ -25,7 +25,7 @@ extern "C" {
  *   source's path) multiplies how often training draws the image, on top of a list's or prepared set's weights: ["/archive/ct/?*", 2] doubles a folder.
  * - "folders_are_labels": true: a path is a folder of one folder per class (sorted by name: 0, 1, ...).
  * - "label_maps": true: images with label maps, to segment. A path is then a folder with dataset.json (Medical Segmentation Decathlon, nnU-Net),
- *   or with imagesTr and labelsTr (or images and labels), whose files have the same names, the image's with "_0000" behind it if you like; a
+ *   or with imagesTr and labelsTr (or images and labels), whose files have the same names in any format, the image's with "_0000" behind it if you like; a
  *   dataset.json itself; or a .csv with a column "label_map" beside "path". An image whose label map is missing, broken, or on
  *   another grid is skipped as one that cannot be read.
  * - "class_names": what the classes 0, 1, ... are called; default: the names of the first folder of classes or list. Other names are an error.

@@ -2,7 +2,7 @@
 /*
  * Images and their label maps, as segmentation data sets are laid out:
  *   FOLDER/dataset.json with "training": [{"image": ..., "label": ...}] (Medical Segmentation Decathlon);
- *   FOLDER/imagesTr and FOLDER/labelsTr, or images and labels, with files of the same name, an image's with "_0000" if it likes (nnU-Net);
+ *   FOLDER/imagesTr and FOLDER/labelsTr, or images and labels, with files of the same name in any format, an image's with "_0000" if it likes (nnU-Net);
  *   a list with the columns "path" and "label_map".
  */
 #include "lib/data/source.h"
@@ -67,30 +67,46 @@ static bool is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
-/* What of a name tells the image's format; NULL: nothing. */
+/* Of images; label maps have the first ones, as JPEG would blur their classes. */
+static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png",  ".tiff",
+                                      ".tif",    ".npy", ".jpeg", ".jpg"};
+#define LABEL_MAP_ENDINGS 6
+
+/* What of a label map's name tells its format; NULL: nothing. */
 static const char *ending_of(const char *name)
 {
-    static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png", ".tiff", ".tif", ".npy"};
-    for (int64_t i = 0; i < PUMIT__COUNT(ENDINGS); i++)
+    for (int64_t i = 0; i < LABEL_MAP_ENDINGS; i++)
         if (pumit__ends_with(name, ENDINGS[i])) return name + strlen(name) - strlen(ENDINGS[i]);
     return NULL;
 }
 
-/* The image of a label map "case.nii.gz": "case.nii.gz" or "case_0000.nii.gz". NULL: neither is there; `several`: of several channels. */
+/* "FOLDER/case.nii" for stem "case" with any ending, its own first. NULL: there is none, or no memory. */
+static char *find_file(const char *folder, const char *stem, const char *own)
+{
+    for (int64_t i = -1; i < PUMIT__COUNT(ENDINGS); i++) {
+        char *path = pumit__format("%s/%s%s", folder, stem, i < 0 ? own : ENDINGS[i]);
+        if (!path || access(path, F_OK) == 0) return path;
+        free(path);
+    }
+    return NULL;
+}
+
+/* The image of a label map "case.nii.gz": "case" or "case_0000" with any ending. NULL: neither is there; `several`: of several channels. */
 static char *image_of(const char *folder, const char *label_name, bool *several)
 {
+    static const char *const BEHIND[] = {"_0001", "", "_0000"};
     const char *const ending = ending_of(label_name);
-    const int stem = (int)(ending - label_name);
-    char *second = pumit__format("%s/%.*s_0001%s", folder, stem, label_name, ending);
-    char *path = pumit__format("%s/%s", folder, label_name);
-    *several = second && access(second, F_OK) == 0;
-    free(second);
-    if (!path || access(path, F_OK) == 0) return path;
-    free(path);
-    path = pumit__format("%s/%.*s_0000%s", folder, stem, label_name, ending);
-    if (!path || access(path, F_OK) == 0) return path;
-    free(path);
-    return NULL;
+    char *found[3];
+    for (int i = 0; i < 3; i++) {
+        char *stem = pumit__format("%.*s%s", (int)(ending - label_name), label_name, BEHIND[i]);
+        found[i] = stem ? find_file(folder, stem, ending) : NULL;
+        free(stem);
+    }
+    *several = found[0] != NULL;
+    free(found[0]);
+    if (!found[1]) return found[2];
+    free(found[2]);
+    return found[1];
 }
 
 static pumit_status add_pair(pumit__sources *sources, const char *images, const char *labels,
