@@ -35,7 +35,8 @@ extern "C" {
  * prepared sets keep no such labels.
  * Images are decoded once and kept in memory; those of a prepared set stay in their files, and what is needed of them is read when it is
  * needed. What cannot be read is skipped, counted (pumit_dataset_skipped()) and
- * reported through the context's log; nothing readable at all is PUMIT_ERROR_NOT_FOUND. A path that does not exist is an error.
+ * reported through the context's log; where nothing at all could be read, the status is that of the last failure (PUMIT_ERROR_IO for a file that
+ * is not there). No image, or none of the split, is PUMIT_ERROR_NOT_FOUND. A path that does not exist is an error.
  * @since 0.1
  */
 PUMIT_API pumit_status pumit_dataset_open(pumit_dataset **out, pumit_context *context,

@@ -89,6 +89,7 @@ pumit_status pumit__dataset_skip(pumit_dataset *dataset, pumit_status status)
 {
     if (status == PUMIT_OK || status == PUMIT_ERROR_OUT_OF_MEMORY || dataset->full) return status;
     dataset->skipped++;
+    dataset->failed = status;
     snprintf(dataset->reason, sizeof dataset->reason, "%s", pumit_last_error());
     pumit__log(dataset->ctx, PUMIT_LOG_WARNING, "skipped: %s", pumit_last_error());
     return PUMIT_OK;
@@ -141,7 +142,9 @@ static pumit_status add_images(pumit_dataset *dataset, pumit__images *images,
     for (;;) {
         pumit_volume *volume;
         pumit__image_tag tag;
-        PUMIT__TRY(pumit__images_next(&volume, &tag, images));
+        const pumit_status status = pumit__images_next(&volume, &tag, images);
+        dataset->lacking += status == PUMIT_ERROR_NOT_FOUND && images->archive;
+        PUMIT__TRY(status);
         if (!volume) return PUMIT_OK;
         PUMIT__TRY(add_image(dataset, images, volume, &tag, source));
     }
@@ -245,12 +248,16 @@ static pumit_status read_options(pumit_dataset *dataset, layout *kind, const pum
     return PUMIT_OK;
 }
 
+/* PUMIT_ERROR_NOT_FOUND is kept for what is not there, so that nobody takes damage for it. */
 static pumit_status fail_empty(const pumit_dataset *dataset, int32_t count, const char *path)
 {
+    pumit_status status = dataset->failed;
+    if (status == PUMIT_ERROR_NOT_FOUND && dataset->skipped > dataset->lacking)
+        status = PUMIT_ERROR_IO;
     if (dataset->skipped > 0)
-        return pumit__fail(
-            PUMIT_ERROR_NOT_FOUND, "%s%s: none of %lld files could be read; the last: %s", path,
-            count > 1 ? " and the others" : "", (long long)dataset->skipped, dataset->reason);
+        return pumit__fail(status, "%s%s: none of %lld files could be read; the last: %s", path,
+                           count > 1 ? " and the others" : "", (long long)dataset->skipped,
+                           dataset->reason);
     return pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s%s: there is no image%s%s in it", path,
                        count > 1 ? " and the others" : "", dataset->split ? " of the split " : "",
                        dataset->split ? dataset->split : "");

@@ -20,6 +20,7 @@ struct pumit_dataset {
     pumit_context *ctx; /* while opening only */
     pumit__dataset_item *items;
     int64_t count, capacity, skipped, classes;
+    int64_t lacking;           /* of those skipped: archives that do not have the split */
     int32_t columns;           /* labels that an image may have at once; 0: each has one class */
     pumit__class_names names;  /* of the classes; none: unknown */
     int64_t bytes, most_bytes; /* of voxels */
@@ -29,6 +30,7 @@ struct pumit_dataset {
     bool labelled;             /* an image has a label: `columns` is known */
     bool full;                 /* the byte limit was met: no reason to go on */
     char reason[256];          /* why the last file was skipped */
+    pumit_status failed;       /* the same, as a status */
 };
 
 /* Takes item's `volume` and `label_map`, on failure too; copies its name. The rules for weights count on top of its weight. */

@@ -26,7 +26,7 @@ typedef struct {
 /* `split`: of archives, NULL for all. `most_bytes`: of an array in one. Close it on failure too. */
 pumit_status pumit__images_open(pumit__images *out, const pumit_context *ctx, const char *path,
                                 const char *split, int64_t most_bytes);
-/* *out is NULL after the last. */
+/* *out is NULL after the last. PUMIT_ERROR_NOT_FOUND: an archive has no such split. */
 pumit_status pumit__images_next(pumit_volume **out, pumit__image_tag *tag, pumit__images *images);
 void pumit__images_close(pumit__images *images);
 

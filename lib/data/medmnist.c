@@ -135,7 +135,7 @@ pumit_status pumit__archive_open(pumit__archive **out, const pumit_context *ctx,
 static pumit_status check_any(const pumit__archive *a)
 {
     if (a->any) return PUMIT_OK;
-    return pumit__fail(PUMIT_ERROR_FORMAT,
+    return pumit__fail(a->wanted ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_FORMAT,
                        "%s: has no \"%s_images\"%s: not an archive of MedMNIST's layout", a->path,
                        a->wanted ? a->wanted : "train",
                        a->wanted ? "" : ", \"val_images\" or \"test_images\"");
