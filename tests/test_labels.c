@@ -284,21 +284,23 @@ START_TEST(archives_have_columns_of_labels)
     pumit_dataset *dataset;
     const char *path = files_path("many.npz");
     files_check_failed(pumit_dataset_open(&dataset, files_context, 1, &path, NULL),
-                       PUMIT_ERROR_NOT_FOUND, "many.npz", "is 2, not 0 or 1");
+                       PUMIT_ERROR_FORMAT, "many.npz", "is 2, not 0 or 1");
 }
 END_TEST
 
 static const struct {
     const char *text, *json, *part;
-} bad_lists[] = {{"path,label\na.png,b\na.png,c\n", "{\"class_names\": [\"b\"]}", "line 3"},
-                 {"path,label\na.png,1\na.png,c\n", "{}", "line 3"},
-                 {"path,label,label.x\na.png,1,1\n", "{}", "\"label\" alone"},
-                 {"path,label.x,label.x\na.png,1,1\n", "{}", "each once"},
-                 {"path,label.x\na.png,1\n", "{\"class_names\": [\"y\"]}", "none of the classes"},
-                 {"path,label.x\na.png,1\n", "{\"class_names\": [\"x\", \"y\"]}", "of 2 classes"},
-                 {"path,label.x\na.png,2\n", "{}", "not 0 or 1"},
-                 {"path,label.x,label.y\na.png,1,\n", "{}", "1 of 2"},
-                 {"label.x,path,label.y\n1,a.png\n", "{}", "line 2"}};
+} bad_lists[] = {
+    {"path,label\na.png,b\na.png,c\n", "{\"class_names\": [\"b\"]}", "line 3"},
+    {"path,label\na.png,1\na.png,c\n", "{}", "line 3"},
+    {"path,label,label.x\na.png,1,1\n", "{}", "\"label\" alone"},
+    {"path,label.x,label.x\na.png,1,1\n", "{}", "twice"},
+    {"path,label.x,label.x\na.png,1,1\n", "{\"class_names\": [\"x\", \"y\"]}", "twice"},
+    {"path,label.x\na.png,1\n", "{\"class_names\": [\"y\"]}", "none of the classes"},
+    {"path,label.x\na.png,1\n", "{\"class_names\": [\"x\", \"y\"]}", "of 2 classes"},
+    {"path,label.x\na.png,2\n", "{}", "not 0 or 1"},
+    {"path,label.x,label.y\na.png,1,\n", "{}", "1 of 2"},
+    {"label.x,path,label.y\n1,a.png\n", "{}", "line 2"}};
 
 START_TEST(bad_label_lists_are_refused)
 {

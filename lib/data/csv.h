@@ -7,7 +7,7 @@
 
 #include <locale.h>
 
-#define PUMIT__CSV_COLUMNS 64
+#define PUMIT__CSV_COLUMNS 128
 
 /* Cuts a record into unquoted fields, in place; what comes after PUMIT__CSV_COLUMNS fields is left out. */
 int pumit__csv_fields(char *fields[PUMIT__CSV_COLUMNS], char *record);

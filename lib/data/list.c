@@ -86,6 +86,13 @@ static const char *name_of_column(const char *field)
     return strncasecmp(field, "label.", 6) == 0 && field[6] ? field + 6 : NULL;
 }
 
+static bool has_column(const reader *r, int64_t bit)
+{
+    for (int k = 0; k < r->columns; k++)
+        if (r->column_bits[k] == bit) return true;
+    return false;
+}
+
 /* Their names are those of the classes, or become these. */
 static pumit_status read_label_columns(reader *r, char *const *fields, int count)
 {
@@ -99,9 +106,17 @@ static pumit_status read_label_columns(reader *r, char *const *fields, int count
         if (bit < 0 || bit >= PUMIT__MOST_LABELS)
             return pumit__fail(PUMIT_ERROR_FORMAT, "%s: \"%s\" is none of the classes%s", r->path,
                                fields[i], bit < 0 ? "" : " that have room: 62 at most");
+        if (has_column(r, bit))
+            return pumit__fail(PUMIT_ERROR_FORMAT, "%s: has the column \"%s\" twice", r->path,
+                               fields[i]);
         r->column_bits[r->columns] = bit;
         r->column_places[r->columns++] = i;
     }
+    if (r->columns > 0 && count == PUMIT__CSV_COLUMNS)
+        return pumit__fail(PUMIT_ERROR_FORMAT,
+                           "%s: has %d columns or more, so that labels could be missed: leave out "
+                           "those that are not needed",
+                           r->path, PUMIT__CSV_COLUMNS);
     if (r->columns == 0 || (r->columns == classes->count && r->places[LABEL] < 0)) return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_FORMAT,
                        "%s: has %d columns \"label.NAME\" of %lld classes, each once%s", r->path,
