@@ -281,6 +281,23 @@ START_TEST(names_are_kept_and_compared)
 }
 END_TEST
 
+/* One image without a label among many is named. */
+START_TEST(images_without_a_label_are_named)
+{
+    run *r = run_open("single.npz", "run", "{}");
+    pumit_dataset_release(r->validation);
+    r->validation = open_list(r->ctx, "path,label\na.png,0\na.png,\n");
+    files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "a.png", "has no label");
+    pumit_dataset_release(r->validation);
+    r->validation = open_list(r->ctx, "path,label.x\na.png,1\n");
+    files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "one class each", "");
+    pumit_dataset_release(r->train);
+    r->train = open_list(r->ctx, "path,label.x,label.y\na.png,1,0\n");
+    files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "2 columns", "1");
+    run_close(r);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------ weights and mixup */
 
 #define WHOLE_SET "\"batch\": 12, \"steps\": 1, \"augment\": false, \"validate_every\": 0"
@@ -522,6 +539,7 @@ Suite *suite_finetune(void)
     tcase_add_loop_test(tcase, results_know_their_task, 0, 3);
     tcase_add_loop_test(tcase, bad_settings_are_refused, 0, (int)(sizeof BAD / sizeof *BAD));
     tcase_add_test(tcase, names_are_kept_and_compared);
+    tcase_add_test(tcase, images_without_a_label_are_named);
     tcase_add_test(tcase, classes_are_weighed);
     tcase_add_test(tcase, balanced_weights_are_as_said);
     tcase_add_test(tcase, labels_are_mixed);

@@ -4,6 +4,7 @@
  * 6 and 13): a test set is a sample in which the number of images of a class is left to chance too, so it is not held fixed.
  */
 #include "lib/base/config.h"
+#include "lib/models/classifier.h"
 #include "lib/train/scores.h"
 #include "lib/train/statistics.h"
 
@@ -195,9 +196,8 @@ static pumit_status put_confusion(cJSON *report, const pumit__counter *counter)
 
 static pumit_status put_all(cJSON *report, const pumit__counter *counter, bootstrap *b)
 {
-    static const char *const TASKS[] = {"classes", "labels", "grades"};
     const pumit__judged *const judged = &counter->judged;
-    PUMIT__TRY(pumit__json_set(report, "task", cJSON_CreateString(TASKS[judged->task - 1])));
+    PUMIT__TRY(pumit__json_set(report, "task", cJSON_CreateString(pumit__task_name(judged->task))));
     PUMIT__TRY(put(report, "count", (double)judged->n));
     PUMIT__TRY(put(report, "classes", (double)judged->classes));
     PUMIT__TRY(put(report, "bootstrap", (double)b->resamples));

@@ -66,19 +66,33 @@ static pumit_status compare_names(const pumit_trainer *t, int64_t classes)
     return PUMIT_OK;
 }
 
+static pumit_status check_labelled(const pumit_dataset *dataset)
+{
+    for (int64_t i = 0; i < pumit_dataset_count(dataset); i++)
+        PUMIT__REQUIRE(pumit_dataset_has_label(dataset, i, 0) >= 0,
+                       "%s: has no label: classification needs one of each image, so label it or "
+                       "leave it out",
+                       pumit_dataset_name(dataset, i));
+    return PUMIT_OK;
+}
+
 static pumit_status check_labels(const pumit_trainer *t, pumit_task task, int64_t *classes)
 {
     const bool many = task == PUMIT_TASK_LABELS;
+    PUMIT__TRY(check_labelled(t->train));
+    PUMIT__TRY(check_labelled(t->judge));
     *classes = pumit_dataset_classes(t->train);
     PUMIT__REQUIRE(*classes >= (many ? 1 : 2),
-                   "the training images have no labels, or all the same one: "
-                   "classification needs at least two classes");
+                   "the training images have all the same label: classification needs at least "
+                   "two classes");
     const int64_t judged = pumit_dataset_classes(t->judge);
-    PUMIT__REQUIRE(judged >= 1, "an image of the validation set has no label");
-    PUMIT__REQUIRE(many == (pumit_dataset_multilabel(t->judge) != 0) &&
-                       (!many || judged == *classes),
+    PUMIT__REQUIRE(many == (pumit_dataset_multilabel(t->judge) != 0),
                    "the training images have %s, those of the validation set have not",
                    many ? "columns of labels" : "one class each");
+    PUMIT__REQUIRE(!many || judged == *classes,
+                   "the training images have %lld columns of labels, those of the validation set "
+                   "%lld: open both with the same ones",
+                   (long long)*classes, (long long)judged);
     PUMIT__REQUIRE(judged <= *classes,
                    "the validation set has label %lld, which no training image has",
                    (long long)(judged - 1));
@@ -170,7 +184,8 @@ static pumit_status read_weights(double *weights, const cJSON *from, int64_t cla
                    (long long)classes);
     for (int64_t c = 0; c < classes; c++) {
         const cJSON *const item = cJSON_GetArrayItem(from, (int)c);
-        PUMIT__REQUIRE(cJSON_IsNumber(item) && item->valuedouble >= 0,
+        PUMIT__REQUIRE(cJSON_IsNumber(item) && item->valuedouble >= 0 &&
+                           isfinite(item->valuedouble),
                        "config key 'train.class_weights': weight %lld is no number of 0 or more",
                        (long long)c);
         weights[c] = item->valuedouble;
