@@ -428,11 +428,93 @@ START_TEST(parts_are_chosen)
 }
 END_TEST
 
+/* How the data is laid out is part of what a run knows. */
+START_TEST(folders_of_classes_resume)
+{
+    char config[512], output[256];
+    const uint8_t pixels[144] = {7};
+    write_config();
+    files_folder("set");
+    files_folder("set/no");
+    files_folder("set/yes");
+    png_write("set/no/a.png", 12, 12, 8, 0, false, pixels);
+    png_write("set/yes/b.png", 12, 12, 8, 0, false, pixels);
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    snprintf(output, sizeof output, "%s", files_path("run"));
+    check_done(runf("pumit-finetune-classify --config %s -t 1 -n 1 -o %s --folders-are-labels %s",
+                    config, output, files_path("set")));
+    check_done(runf("pumit-finetune-classify --resume -t 1 -n 2 -o %s", output));
+}
+END_TEST
+
 START_TEST(folds_are_judged)
 {
     write_archive();
     write_config();
     check_counts("--steps 2 --folds 4 --fold 3 --labels 0.34", 3, 3);
+}
+END_TEST
+
+/* A list of 8 images, where there is a column of splits the last two of "val". */
+static void write_list(const char *file, bool splits)
+{
+    char list[512];
+    int n = snprintf(list, sizeof list, splits ? "path,label,split\n" : "path,label\n");
+    for (int i = 0; i < 8; i++) {
+        uint8_t pixels[24 * 24];
+        char name[16];
+        for (int k = 0; k < 24 * 24; k++) pixels[k] = (uint8_t)((k * 7 + 40 * i) % 199);
+        snprintf(name, sizeof name, "%d.png", i);
+        png_write(name, 24, 24, 8, 0, false, pixels);
+        n += snprintf(list + n, sizeof list - (size_t)n, "%s,%d%s\n", name, i & 1,
+                      !splits ? ""
+                      : i < 6 ? ",train"
+                              : ",val");
+    }
+    files_write(file, list, (size_t)n);
+}
+
+/* Archives lead: what is learnt from is never what is judged by, and what cannot be read is told. */
+static void check_data(const char *options, int learn, int judge, const char *wrong)
+{
+    char config[512], wanted[96];
+    static int runs;
+    snprintf(config, sizeof config, "%s", files_path("tiny.json"));
+    const answer *a = runf("pumit-finetune-classify --config %s -t 1 --steps 1 -o %s%d %s", config,
+                           files_path("r"), runs++, options);
+    if (wrong) {
+        ck_assert_msg(a->status == 1 && strstr(a->err, wrong) != NULL, "%s: %s", options, a->err);
+        return;
+    }
+    check_done(a);
+    snprintf(wanted, sizeof wanted, "%d images to learn from, %d to judge by", learn, judge);
+    ck_assert_msg(strstr(a->err, wanted) != NULL, "%s: %s", options, a->err);
+}
+
+START_TEST(splits_are_kept_apart)
+{
+    char set[256], with[256], without[256], text[1024];
+    write_archive();
+    write_config();
+    write_list("with.csv", true);
+    write_list("without.csv", false);
+    snprintf(set, sizeof set, "%s", files_path("set.npz"));
+    snprintf(with, sizeof with, "%s", files_path("with.csv"));
+    snprintf(without, sizeof without, "%s", files_path("without.csv"));
+    check_data(set, 12, 12, NULL);
+    check_data(without, 8, 0, NULL);
+    snprintf(text, sizeof text, "--split train %s", set); /* the default, said */
+    check_data(text, 12, 12, NULL);
+    snprintf(text, sizeof text, "--split all %s", set);
+    check_data(text, 36, 0, NULL);
+    snprintf(text, sizeof text, "%s %s", with, without);
+    check_data(text, 0, 0, "names no column \"split\"");
+    snprintf(text, sizeof text, "--validation %s %s", without, with);
+    check_data(text, 6, 8, NULL);
+    files_write("with.csv", "path,label,split\n0.png,0,train\n1.png,1,train\n", 45);
+    check_data(with, 2, 0, NULL);
+    files_write("with.csv", "path,label,split\n0.png,0,train\n1.png,1,train\nno.png,1,val\n", 58);
+    check_data(with, 0, 0, "no.png");
 }
 END_TEST
 
@@ -589,6 +671,8 @@ Suite *suite_programs(void)
     tcase_add_test(tests, skipped_steps_are_told);
     tcase_add_test(tests, parts_are_chosen);
     tcase_add_test(tests, folds_are_judged);
+    tcase_add_test(tests, folders_of_classes_resume);
+    tcase_add_test(tests, splits_are_kept_apart);
     tcase_add_test(tests, labels_run_through_all);
     tcase_add_test(tests, one_run_through_all);
     tcase_add_test(tests, runs_are_described_and_drawn);

@@ -39,14 +39,14 @@ static void watch_signals(pumit_trainer *trainer)
 typedef struct {
     const char *paths[MOST_PATHS];
     int count;
+    bool full;   /* there were more */
     cJSON *tree; /* what the paths were read from, or NULL */
 } path_list;
 
-static bool add_path(path_list *list, const char *path)
+static void add_path(path_list *list, const char *path)
 {
-    if (list->count == MOST_PATHS) return false;
-    list->paths[list->count++] = path;
-    return true;
+    list->full = list->count == MOST_PATHS;
+    if (!list->full) list->paths[list->count++] = path;
 }
 
 /* A string or an array of strings under `key` of the tree. */
@@ -99,8 +99,8 @@ static pumit_status copy_key(pumit_config *to, const pumit_config *from, const c
 /* A run that is resumed knows its own data. */
 static pumit_status take_stored(cli *c, const char *output)
 {
-    static const char *const KEYS[] = {"data",    "validation_data", "split",
-                                       "weights", "class_names",     "subset"};
+    static const char *const KEYS[] = {"data",        "validation_data",    "split", "weights",
+                                       "class_names", "folders_are_labels", "subset"};
     char path[4096];
     pumit_config *stored;
     snprintf(path, sizeof path, "%s/config.json", output);
@@ -212,13 +212,36 @@ static bool is_prepared(const char *path)
     return access(table, R_OK) == 0;
 }
 
-/* Only archives, lists and prepared sets know splits; other images would come again in each. */
-static bool has_splits(const path_list *list)
+/* A list without a column of splits. Whatever else is wrong with one is told when it is opened. */
+static bool lacks_splits(const char *path)
+{
+    pumit_config *options;
+    char *files = NULL;
+    if (!ends_with(path, ".csv") || pumit_config_create(&options) != PUMIT_OK) return false;
+    pumit_status status = pumit_config_set_string(options, "split", "train");
+    if (status == PUMIT_OK) status = pumit_dataset_files(&files, 1, &path, options);
+    pumit_config_release(options);
+    pumit_free(files);
+    return status == PUMIT_ERROR_FORMAT;
+}
+
+/* How many of the paths know splits, which are archives, lists and prepared sets; other images would come again in each. */
+static int count_with_splits(const path_list *list)
+{
+    int count = 0;
+    for (int i = 0; i < list->count; i++) {
+        const char *const path = list->paths[i];
+        count += ends_with(path, ".npz") || is_prepared(path) ||
+                 (ends_with(path, ".csv") && !lacks_splits(path));
+    }
+    return count;
+}
+
+/* Nothing but lists without a column of splits: one beside what knows splits is an error instead, as test images could be taken with it. */
+static bool all_lack_splits(const path_list *list)
 {
     for (int i = 0; i < list->count; i++)
-        if (!ends_with(list->paths[i], ".npz") && !ends_with(list->paths[i], ".csv") &&
-            !is_prepared(list->paths[i]))
-            return false;
+        if (!lacks_splits(list->paths[i])) return false;
     return list->count > 0;
 }
 
@@ -230,14 +253,22 @@ static pumit_status open_training(pumit_dataset **out, cli *c, const path_list *
         const pumit_status set = pumit_config_set_string(c->config, "split", cli_value(c, "split"));
         if (set != PUMIT_OK) return set;
     }
-    pumit_status status = pumit_config_get_string(&split, c->config, "split", NULL);
+    const pumit_status status = pumit_config_get_string(&split, c->config, "split", NULL);
     if (status != PUMIT_OK) return status;
     if (split) return open_paths(out, c, data, strcmp(split, "all") == 0 ? NULL : split, NULL);
-    status = open_paths(out, c, data, "train", NULL);
-    /* a .csv without a column of splits */
-    if (status == PUMIT_ERROR_FORMAT && has_splits(data))
-        status = open_paths(out, c, data, NULL, NULL);
-    return status;
+    return open_paths(out, c, data, all_lack_splits(data) ? NULL : "train", NULL);
+}
+
+/* The split "val" of what is learnt from. That there is none is no error, but one that cannot be read is. */
+static pumit_status open_own_validation(pumit_dataset **out, const cli *c, const path_list *data,
+                                        const pumit_dataset *train)
+{
+    const char *split;
+    const pumit_status status = pumit_config_get_string(&split, c->config, "split", "train");
+    if (status != PUMIT_OK || strcmp(split, "train") != 0) return status;
+    if (data->count == 0 || count_with_splits(data) < data->count) return PUMIT_OK;
+    const pumit_status opened = open_paths(out, c, data, "val", train);
+    return opened == PUMIT_ERROR_NOT_FOUND ? PUMIT_OK : opened;
 }
 
 /* What to judge by: --validation, else the archive's own split "val", else nothing. */
@@ -248,9 +279,9 @@ static pumit_status open_validation(pumit_dataset **out, cli *c, const path_list
     *out = NULL;
     pumit_status status = list_validation(&list, c);
     if (status == PUMIT_OK && list.count > 0)
-        status = open_paths(out, c, &list, has_splits(&list) ? "val" : NULL, train);
-    else if (status == PUMIT_OK && has_splits(data) && !cli_given(c, "split"))
-        (void)open_paths(out, c, data, "val", train);
+        status = open_paths(out, c, &list, count_with_splits(&list) > 0 ? "val" : NULL, train);
+    else if (status == PUMIT_OK)
+        status = open_own_validation(out, c, data, train);
     cJSON_Delete(list.tree);
     return status;
 }
@@ -400,6 +431,9 @@ int training_run(cli *c, const char *recipe)
         result = cli_fail(c);
     else if (list.count == 0)
         result = cli_wrong_usage(c, "what to learn from is missing");
+    else if (list.full)
+        result = cli_wrong_usage(c, "more than %d paths: name a folder, a pattern or a list",
+                                 MOST_PATHS);
     else
         result = open_and_train(c, &list);
     cJSON_Delete(list.tree);
