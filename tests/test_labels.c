@@ -316,6 +316,36 @@ START_TEST(bad_label_lists_are_refused)
 }
 END_TEST
 
+/* Where a list has more columns than are read, a label among them would be lost. */
+START_TEST(no_label_is_cut_off)
+{
+    char text[2048];
+    pumit_dataset *dataset;
+    const char *path = files_path("list.csv");
+    int n = snprintf(text, sizeof text, "path,label.x");
+    for (int i = 0; i < 60; i++) n += snprintf(text + n, sizeof text - (size_t)n, ",c%d", i);
+    write_dot("a.png");
+    for (int more = 0; more < 2; more++) {
+        int end = n;
+        for (int i = 0; i < 70 * more; i++)
+            end += snprintf(text + end, sizeof text - (size_t)end, ",d%d", i);
+        end += snprintf(text + end, sizeof text - (size_t)end, ",label.y\na.png,1");
+        for (int i = 0; i < 60 + 70 * more; i++)
+            end += snprintf(text + end, sizeof text - (size_t)end, ",");
+        end += snprintf(text + end, sizeof text - (size_t)end, ",1\n");
+        files_write("list.csv", text, (size_t)end);
+        const pumit_status status = pumit_dataset_open(&dataset, files_context, 1, &path, NULL);
+        if (more) {
+            files_check_failed(status, PUMIT_ERROR_FORMAT, "list.csv", "128 columns");
+            return;
+        }
+        CHECK_OK(status);
+        ck_assert_int_eq(pumit_dataset_has_label(dataset, 0, 1), 1);
+        pumit_dataset_release(dataset);
+    }
+}
+END_TEST
+
 /* Kinds that do not go together: the later files are skipped and told. */
 START_TEST(kinds_are_not_mixed)
 {
@@ -349,6 +379,7 @@ Suite *suite_labels(void)
     tcase_add_loop_test(tcase, bad_label_lists_are_refused, 0,
                         (int)(sizeof bad_lists / sizeof *bad_lists));
     tcase_add_test(tcase, kinds_are_not_mixed);
+    tcase_add_test(tcase, no_label_is_cut_off);
     suite_add_tcase(suite, tcase);
     return suite;
 }
