@@ -298,6 +298,21 @@ START_TEST(images_without_a_label_are_named)
 }
 END_TEST
 
+START_TEST(a_validation_without_auc_is_told)
+{
+    run *r = run_open("single.npz", "run", "{}");
+    pumit_dataset_release(r->validation);
+    r->validation = open_list(r->ctx, "path,label\na.png,1\na.png,1\n");
+    CHECK_OK(run_create(r));
+    ck_assert_msg(strstr(r->log, "no AUC") != NULL, "%s", r->log);
+    run_close(r);
+    r = run_open("single.npz", "other", "{}");
+    CHECK_OK(run_create(r));
+    ck_assert_msg(strstr(r->log, "no AUC") == NULL, "%s", r->log);
+    run_close(r);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------ weights and mixup */
 
 #define WHOLE_SET "\"batch\": 12, \"steps\": 1, \"augment\": false, \"validate_every\": 0"
@@ -540,6 +555,7 @@ Suite *suite_finetune(void)
     tcase_add_loop_test(tcase, bad_settings_are_refused, 0, (int)(sizeof BAD / sizeof *BAD));
     tcase_add_test(tcase, names_are_kept_and_compared);
     tcase_add_test(tcase, images_without_a_label_are_named);
+    tcase_add_test(tcase, a_validation_without_auc_is_told);
     tcase_add_test(tcase, classes_are_weighed);
     tcase_add_test(tcase, balanced_weights_are_as_said);
     tcase_add_test(tcase, labels_are_mixed);

@@ -99,6 +99,26 @@ static pumit_status check_labels(const pumit_trainer *t, pumit_task task, int64_
     return compare_names(t, *classes);
 }
 
+/* Whether some class is there in one image and not in another, which an area under the curve needs. */
+static bool has_area(const pumit_dataset *dataset)
+{
+    const int64_t n = pumit_dataset_count(dataset);
+    for (int64_t c = 0; c < pumit_dataset_classes(dataset); c++)
+        for (int64_t i = 1; i < n; i++)
+            if (pumit_dataset_has_label(dataset, i, c) != pumit_dataset_has_label(dataset, 0, c))
+                return true;
+    return false;
+}
+
+static void warn_of_one_class(const pumit_trainer *t)
+{
+    if (t->has_validation && !has_area(t->judge))
+        pumit__log(t->ctx, PUMIT_LOG_WARNING,
+                   "all images of the validation set have the same labels, so there is no AUC to "
+                   "choose weights by: the result is the last ones, and train.patience never ends "
+                   "the run");
+}
+
 /* Names for the classifier's file, where every class has one. */
 static pumit_status set_names(pumit_config *config, const pumit_dataset *dataset, int64_t classes)
 {
@@ -126,6 +146,7 @@ static pumit_status describe(pumit_config **out, const pumit_trainer *t)
     const int64_t *const tokens = t->options.image_tokens;
     PUMIT__TRY(find_task(&task, t));
     PUMIT__TRY(check_labels(t, task, &classes));
+    warn_of_one_class(t);
     PUMIT__TRY(pumit_config_create(out));
     PUMIT__TRY(pumit_config_set_int(*out, "classes", classes));
     PUMIT__TRY(pumit_config_set_string(*out, "task", pumit__task_name(task)));
