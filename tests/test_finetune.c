@@ -292,6 +292,9 @@ START_TEST(images_without_a_label_are_named)
     r->validation = open_list(r->ctx, "path,label.x\na.png,1\n");
     files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "one class each", "");
     pumit_dataset_release(r->train);
+    r->train = open_list(r->ctx, "path,label\na.png,7\na.png,7\n");
+    files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "all the same label", "");
+    pumit_dataset_release(r->train);
     r->train = open_list(r->ctx, "path,label.x,label.y\na.png,1,0\n");
     files_check_failed(run_create(r), PUMIT_ERROR_INVALID_ARGUMENT, "2 columns", "1");
     run_close(r);

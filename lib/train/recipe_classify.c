@@ -76,13 +76,24 @@ static pumit_status check_labelled(const pumit_dataset *dataset)
     return PUMIT_OK;
 }
 
+/* Whether some class is there in one image and not in another, without which there is nothing to tell apart. */
+static bool differs(const pumit_dataset *dataset)
+{
+    const int64_t n = pumit_dataset_count(dataset);
+    for (int64_t c = 0; c < pumit_dataset_classes(dataset); c++)
+        for (int64_t i = 1; i < n; i++)
+            if (pumit_dataset_has_label(dataset, i, c) != pumit_dataset_has_label(dataset, 0, c))
+                return true;
+    return false;
+}
+
 static pumit_status check_labels(const pumit_trainer *t, pumit_task task, int64_t *classes)
 {
     const bool many = task == PUMIT_TASK_LABELS;
     PUMIT__TRY(check_labelled(t->train));
     PUMIT__TRY(check_labelled(t->judge));
     *classes = pumit_dataset_classes(t->train);
-    PUMIT__REQUIRE(*classes >= (many ? 1 : 2),
+    PUMIT__REQUIRE(many || differs(t->train),
                    "the training images have all the same label: classification needs at least "
                    "two classes");
     const int64_t judged = pumit_dataset_classes(t->judge);
@@ -99,20 +110,9 @@ static pumit_status check_labels(const pumit_trainer *t, pumit_task task, int64_
     return compare_names(t, *classes);
 }
 
-/* Whether some class is there in one image and not in another, which an area under the curve needs. */
-static bool has_area(const pumit_dataset *dataset)
-{
-    const int64_t n = pumit_dataset_count(dataset);
-    for (int64_t c = 0; c < pumit_dataset_classes(dataset); c++)
-        for (int64_t i = 1; i < n; i++)
-            if (pumit_dataset_has_label(dataset, i, c) != pumit_dataset_has_label(dataset, 0, c))
-                return true;
-    return false;
-}
-
 static void warn_of_one_class(const pumit_trainer *t)
 {
-    if (t->has_validation && !has_area(t->judge))
+    if (t->has_validation && !differs(t->judge))
         pumit__log(t->ctx, PUMIT_LOG_WARNING,
                    "all images of the validation set have the same labels, so there is no AUC to "
                    "choose weights by: the result is the last ones, and train.patience never ends "
