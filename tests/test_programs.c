@@ -452,6 +452,9 @@ START_TEST(folds_are_judged)
     write_archive();
     write_config();
     check_counts("--steps 2 --folds 4 --fold 3 --labels 0.34", 3, 3);
+    check_line(runf("pumit-finetune-classify --folds 4 --validation x.npz -o %s %s",
+                    files_path("no"), files_path("set.npz")),
+               2, "pumit-finetune-classify", "--folds judges by a fold");
 }
 END_TEST
 

@@ -420,6 +420,8 @@ int training_run(cli *c, const char *recipe)
     const char *output;
     if (pumit_config_get_string(&output, c->config, "output", NULL) != PUMIT_OK) return cli_fail(c);
     if (!output) return cli_wrong_usage(c, "--output DIR is missing");
+    if (cli_given(c, "folds") && cli_given(c, "validation"))
+        return cli_wrong_usage(c, "--folds judges by a fold: leave it or --validation out");
     const int weights = set_weights(c);
     if (weights != CLI_DONE) return weights;
     path_list list = {0};

@@ -94,7 +94,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   time and an eighth of what a step keeps of blocks; losses are the same.
  * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.
  *
- * Keys of recipe "classify", which learns from whole images; the result is of the validation with the highest AUC as
+ * Keys of recipe "classify", which learns from whole images, each once in an epoch, so that weights of images do not count; the result is of the validation with the highest AUC as
  * pumit_classification_scores() has it for the task, of equal ones the last; where no validation has one, it is of the last step:
  * - "train.task" (by the labels: "labels" where an image may have several, else "classes"; "grades" where the classes have an order).
  * - "freeze_backbone" (false): true trains the head alone, and keeps nothing for gradients of the rest.
