@@ -228,7 +228,9 @@ START_TEST(folders_pair_by_name)
     }
     pumit_dataset *dataset = open_pairs("set");
     ck_assert_int_eq(pumit_dataset_count(dataset), 2);
-    ck_assert_int_eq(pumit_dataset_skipped(dataset), 2); /* no image; two channels */
+    /* No image; two channels; no label map, which the second channel's file is not told for. */
+    ck_assert_int_eq(pumit_dataset_skipped(dataset), 3);
+    ck_assert(strstr(files_log, "x.nii: its label map is not in"));
     snprintf(name, sizeof name, "%s/a.nii", images);
     check_pair(dataset, 0, name, 1);
     snprintf(name, sizeof name, "%s/b_0000.nii", images);
@@ -287,6 +289,31 @@ START_TEST(descriptions_list_and_name)
     ck_assert_ptr_null(pumit_dataset_class_name(dataset, 1));
     ck_assert_str_eq(pumit_dataset_class_name(dataset, 2), "Posterior");
     ck_assert_ptr_null(pumit_dataset_class_name(dataset, 3));
+    pumit_dataset_release(dataset);
+}
+END_TEST
+
+/* A stray voxel makes no class. Regions are not numbers, so nothing is known then. */
+START_TEST(descriptions_end_the_classes)
+{
+    static const char *const TEXTS[] = {"{\"labels\": {\"0\": \"background\", \"1\": \"one\"}}",
+                                        "{\"labels\": {\"background\": 0, \"all\": [1, 2]}}",
+                                        "{\"name\": \"no labels\"}"};
+    files_folder("set");
+    files_folder("set/images");
+    files_folder("set/labels");
+    for (int i = 1; i <= 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "set/images/c%d.nii", i);
+        write_cube(name, 7);
+        snprintf(name, sizeof name, "set/labels/c%d.nii", i);
+        write_cube(name, (uint8_t)i);
+    }
+    files_write("set/dataset.json", TEXTS[_i], strlen(TEXTS[_i]));
+    pumit_dataset *dataset = open_pairs("set");
+    ck_assert_int_eq(pumit_dataset_count(dataset), _i == 0 ? 1 : 2);
+    ck_assert_int_eq(pumit_dataset_classes(dataset), _i == 0 ? 2 : 3);
+    ck_assert_int_eq(_i == 0, strstr(files_log, "labels/c2.nii: has class 2") != NULL);
     pumit_dataset_release(dataset);
 }
 END_TEST
@@ -351,6 +378,7 @@ Suite *suite_label_map(void)
     tcase_add_loop_test(tcase, folders_pair_by_name, 0, 2);
     tcase_add_test(tcase, formats_may_differ);
     tcase_add_loop_test(tcase, descriptions_list_and_name, 0, 4);
+    tcase_add_loop_test(tcase, descriptions_end_the_classes, 0, 3);
     tcase_add_test(tcase, lists_have_a_column);
     tcase_add_test(tcase, other_layouts_are_told);
     suite_add_tcase(suite, tcase);

@@ -103,6 +103,15 @@ static char *name_of(const pumit__images *images, const pumit__image_tag *tag)
     return images->count == 1 ? pumit__strdup(path) : pumit__format("%s[%lld]", path, index);
 }
 
+static int64_t largest_class(const pumit_label_map *map)
+{
+    uint8_t most = 0;
+    for (int64_t i = 0; i < map->shape[0] * map->shape[1] * map->shape[2]; i++)
+        if (map->labels[i] > most) most = map->labels[i];
+    return most;
+}
+
+/* A stray voxel of a class that the data set does not know would give the network a class more. */
 static pumit_status read_label_map(pumit_label_map **out, const pumit_dataset *dataset,
                                    const pumit__images *images, const pumit_volume *volume,
                                    const pumit__source *source)
@@ -114,7 +123,16 @@ static pumit_status read_label_map(pumit_label_map **out, const pumit_dataset *d
                            "%s: holds several images: one with a label map stands by itself",
                            source->path);
     const pumit_status status = pumit_label_map_read(out, dataset->ctx, source->label_map, volume);
-    return status == PUMIT_OK ? status : pumit__fail_in(status, "%s", source->path);
+    if (status != PUMIT_OK) return pumit__fail_in(status, "%s", source->path);
+    const int64_t largest = largest_class(*out);
+    if (dataset->described == 0 || largest < dataset->described) return PUMIT_OK;
+    pumit_label_map_release(*out);
+    *out = NULL;
+    return pumit__fail(PUMIT_ERROR_FORMAT,
+                       "%s: %s: has class %lld, but the \"labels\" of dataset.json end at %lld: "
+                       "correct the label map, or name the class there",
+                       source->path, source->label_map, (long long)largest,
+                       (long long)dataset->described - 1);
 }
 
 /* Takes `volume`. */
@@ -170,10 +188,11 @@ static void on_ignored(void *user, const char *path)
     pumit__log(dataset->ctx, PUMIT_LOG_WARNING, "ignored: %s: is in no class's folder", path);
 }
 
-/* Of the last description that names any. */
-static pumit_status take_names(pumit__class_names *classes, const cJSON *description,
-                               const char *path)
+/* Of the last description that names any. `count`: its classes, 0 if that cannot be told from it. */
+static pumit_status take_names(pumit__class_names *classes, int64_t *count,
+                               const cJSON *description, const char *path)
 {
+    bool all = true;
     const cJSON *const labels = cJSON_GetObjectItemCaseSensitive(description, "labels");
     if (labels && !cJSON_IsObject(labels))
         return pumit__fail(PUMIT_ERROR_FORMAT,
@@ -187,21 +206,24 @@ static pumit_status take_names(pumit__class_names *classes, const cJSON *descrip
             name = item->valuestring;
             number = strtoll(item->string, NULL, 10);
         } else if (!pumit__json_int(&number, item)) {
-            continue; /* regions of several numbers */
+            all = false; /* regions of several numbers */
+            continue;
         }
         if (number < 0 || number >= PUMIT__MOST_CLASSES) continue;
         PUMIT__TRY(pumit__class_put(classes, number, name));
     }
+    *count = all && labels && labels->child ? classes->count : 0;
     return PUMIT_OK;
 }
 
-static pumit_status add_path(pumit__sources *sources, const char *path, const layout *kind)
+static pumit_status add_path(pumit__sources *sources, int64_t *described, const char *path,
+                             const layout *kind)
 {
     cJSON *description = NULL;
     if (kind->folders_are_labels) return pumit__sources_add_classes(sources, path);
     if (!kind->label_maps) return pumit__sources_add(sources, path);
     pumit_status status = pumit__sources_add_pairs(sources, &description, path);
-    if (status == PUMIT_OK) status = take_names(&sources->classes, description, path);
+    if (status == PUMIT_OK) status = take_names(&sources->classes, described, description, path);
     cJSON_Delete(description);
     return status;
 }
@@ -211,8 +233,12 @@ static pumit_status add_paths(pumit_dataset *dataset, int32_t count, const char 
 {
     pumit__sources sources = {.split = dataset->split, .ignored = on_ignored, .user = dataset};
     pumit_status status = pumit__class_read(&sources.classes, dataset->given_names);
-    for (int32_t i = 0; status == PUMIT_OK && i < count; i++)
-        status = add_path(&sources, paths[i], kind);
+    for (int32_t i = 0; status == PUMIT_OK && i < count; i++) {
+        int64_t described = 0;
+        status = add_path(&sources, &described, paths[i], kind);
+        /* A path that tells nothing may hold any class. */
+        dataset->described = i > 0 && dataset->described == 0 ? 0 : described;
+    }
     for (int64_t i = 0; status == PUMIT_OK && i < sources.count; i++)
         status = pumit__dataset_skip(dataset, add_source(dataset, &sources.items[i]));
     dataset->names = sources.classes;
@@ -265,12 +291,7 @@ static pumit_status fail_empty(const pumit_dataset *dataset, int32_t count, cons
 
 static int64_t largest_label(const pumit__dataset_item *item)
 {
-    const pumit_label_map *const map = item->label_map;
-    if (!map) return item->label.value;
-    uint8_t most = 0;
-    for (int64_t i = 0; i < map->shape[0] * map->shape[1] * map->shape[2]; i++)
-        if (map->labels[i] > most) most = map->labels[i];
-    return most;
+    return item->label_map ? largest_class(item->label_map) : item->label.value;
 }
 
 static void count_classes(pumit_dataset *dataset)

@@ -23,6 +23,7 @@ struct pumit_dataset {
     int64_t lacking;           /* of those skipped: archives that do not have the split */
     int32_t columns;           /* labels that an image may have at once; 0: each has one class */
     pumit__class_names names;  /* of the classes; none: unknown */
+    int64_t described;         /* while opening only: classes of a dataset.json; 0: not told */
     int64_t bytes, most_bytes; /* of voxels */
     const char *split;         /* while opening only: "train", "val", "test", or NULL for all */
     const cJSON *weights;      /* while opening only: rules [pattern, factor], or NULL */

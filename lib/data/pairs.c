@@ -137,24 +137,60 @@ static pumit_status add_pair(pumit__sources *sources, const char *images, const 
     return status;
 }
 
+/* An image "case.nii.gz" or "case_0000.nii.gz" that no label map "case.nii.gz" asks for; further channels belong to the first. */
+static pumit_status add_unlabelled(pumit__sources *sources, const char *images, const char *labels,
+                                   const char *name)
+{
+    const char *const ending = ending_of(name);
+    const int stem = (int)(ending - name);
+    const char *const channel = stem > 5 ? ending - 5 : ending;
+    const bool numbered = stem > 5 && channel[0] == '_' && strspn(channel + 1, "0123456789") == 4;
+    pumit__source_tags tags = PUMIT__NO_TAGS;
+    char *whole = pumit__format("%s/%s", labels, name);
+    char *first = pumit__format("%s/%.*s%s", labels, stem - (numbered ? 5 : 0), name, ending);
+    char *image = pumit__format("%s/%s", images, name);
+    pumit_status status = PUMIT_OK;
+    if (!whole || !first || !image)
+        status = pumit__fail_memory(1, name);
+    else if (access(whole, F_OK) != 0 && access(first, F_OK) != 0)
+        status = pumit__sources_push(
+            sources, image, &tags,
+            pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: its label map is not in %s", image, labels));
+    free(whole);
+    free(first);
+    free(image);
+    return status;
+}
+
 static int keep_images(const struct dirent *entry)
 {
     return entry->d_name[0] != '.' && ending_of(entry->d_name) != NULL;
 }
 
-static pumit_status add_pairs(pumit__sources *sources, const char *images, const char *labels)
+typedef pumit_status (*add_fn)(pumit__sources *sources, const char *images, const char *labels,
+                               const char *name);
+
+/* `add` for each image in `folder`, by name. */
+static pumit_status add_each(pumit__sources *sources, const char *folder, const char *images,
+                             const char *labels, add_fn add)
 {
     struct dirent **names;
-    const int count = scandir(labels, &names, keep_images, alphasort);
+    const int count = scandir(folder, &names, keep_images, alphasort);
     if (count < 0)
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", labels, strerror(errno));
+        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", folder, strerror(errno));
     pumit_status status = PUMIT_OK;
     for (int i = 0; i < count; i++) {
-        if (status == PUMIT_OK) status = add_pair(sources, images, labels, names[i]->d_name);
+        if (status == PUMIT_OK) status = add(sources, images, labels, names[i]->d_name);
         free(names[i]);
     }
     free(names);
     return status;
+}
+
+static pumit_status add_pairs(pumit__sources *sources, const char *images, const char *labels)
+{
+    PUMIT__TRY(add_each(sources, labels, images, labels, add_pair));
+    return add_each(sources, images, images, labels, add_unlabelled);
 }
 
 static pumit_status add_folder(pumit__sources *sources, const char *folder)
