@@ -5,6 +5,7 @@
 #include "examples/common/segmentation.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -38,9 +39,20 @@ typedef struct {
 
 /* --------------------------------------------------------------------------------------- one image */
 
-static int32_t on_progress(void *user, int64_t done, int64_t total)
+static volatile sig_atomic_t interrupted;
+
+/* The image that is being worked on is given up, and with it what is half-written; a second signal ends at once. */
+static void on_signal(int number)
 {
-    return progress_step(user, done, total, "{}");
+    interrupted = number;
+    signal(number, SIG_DFL);
+}
+
+static int32_t on_window(void *user, int64_t done, int64_t total)
+{
+    work *const w = user;
+    if (interrupted) return 1;
+    return w->images == 1 ? progress_step(&w->progress, done, total, "{}") : 0;
 }
 
 static void tell_failure(work *w, const char *path, const char *reason)
@@ -120,8 +132,7 @@ static pumit_status segment(work *w, const char *path, int64_t index, const char
     pumit_status status = pumit_volume_read(&image, w->c->ctx, path, index);
     if (status == PUMIT_OK) status = set_probabilities(w, output);
     if (status == PUMIT_OK)
-        status = pumit_segmenter_segment(&map, w->model, image, w->c->config,
-                                         w->images == 1 ? on_progress : NULL, &w->progress);
+        status = pumit_segmenter_segment(&map, w->model, image, w->c->config, on_window, w);
     if (status == PUMIT_OK) status = pumit_label_map_write(map, output, w->names);
     progress_end(&w->progress);
     cli_tell_warnings(w->c);
@@ -207,12 +218,13 @@ static int work_on_all(work *w, const cJSON *files)
     w->done = cJSON_CreateArray();
     progress_start(&w->progress, w->c);
     w->progress.unit = w->images == 1 ? "window" : "image";
-    for (const cJSON *file = files->child; file; file = file->next) {
+    for (const cJSON *file = files->child; file && !interrupted; file = file->next) {
         work_on(w, file);
-        if (w->images > 1) on_progress(&w->progress, ++done, w->images);
+        if (w->images > 1) progress_step(&w->progress, ++done, w->images, "{}");
     }
     progress_end(&w->progress);
-    const int result = finish(w);
+    const int result =
+        interrupted ? cli_fail_with(w->c, "stopped; what was told is written") : finish(w);
     cJSON_Delete(w->done);
     output_end(&w->outputs);
     return result;
@@ -255,6 +267,8 @@ static int body(cli *c)
     if (!set_memory(c))
         return cli_wrong_usage(c, "--memory wants a size such as 512M or 1.5G, not '%s'",
                                cli_value(c, "memory"));
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
     pumit_status status = cli_open_context(c);
     if (status == PUMIT_OK) status = pumit_segmenter_load(&w.model, c->ctx, c->paths[0]);
     if (status == PUMIT_OK) status = pumit_module_config(&w.names, pumit_segmenter_module(w.model));

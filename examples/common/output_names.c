@@ -27,11 +27,12 @@ static size_t stem_of(const char *path)
 
 static char *join(const char *folder, const char *name, size_t bytes, const char *ending)
 {
-    const size_t all = (folder ? strlen(folder) + 1 : 0) + bytes + strlen(ending) + 1;
+    const size_t length = folder ? strlen(folder) : 0;
+    const char *const between = length > 0 && folder[length - 1] != '/' ? "/" : "";
+    const size_t all = length + 1 + bytes + strlen(ending) + 1;
     char *out = malloc(all);
     if (out)
-        snprintf(out, all, "%s%s%.*s%s", folder ? folder : "", folder ? "/" : "", (int)bytes, name,
-                 ending);
+        snprintf(out, all, "%s%s%.*s%s", folder ? folder : "", between, (int)bytes, name, ending);
     return out;
 }
 
@@ -40,15 +41,29 @@ char *output_beside(const char *path, const char *ending)
     return join(NULL, path, stem_of(path), ending);
 }
 
+static bool is_label_map(const char *path)
+{
+    return ends_with(path, ".nii.gz") || ends_with(path, ".nii") || ends_with(path, ".png");
+}
+
+/* "map.jpg" is no folder's name. */
+static bool is_other_file(const char *path)
+{
+    return stem_of(path) < strlen(path) && !is_label_map(path);
+}
+
 int output_start(output_names *names, const cli *c, int images, const char *beside)
 {
     struct stat info;
     *names = (output_names){
         .output = cli_value(c, "output"), .beside = beside, .overwrite = cli_given(c, "overwrite")};
     const bool there = stat(names->output, &info) == 0;
-    const bool file = ends_with(names->output, ".nii.gz") || ends_with(names->output, ".nii") ||
-                      ends_with(names->output, ".png");
+    const bool file = is_label_map(names->output);
     names->folder = there ? S_ISDIR(info.st_mode) : !file;
+    if (names->folder ? !there && is_other_file(names->output) : !file)
+        return cli_wrong_usage(
+            c, "%s: a label map's file ends in .nii.gz, .nii or, of a picture, .png",
+            names->output);
     if (!names->folder && images > 1)
         return cli_wrong_usage(c, "%s: several images need a folder as --output", names->output);
     if (!names->folder || there) return CLI_DONE;

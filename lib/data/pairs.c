@@ -72,12 +72,18 @@ static const char *const ENDINGS[] = {".nii.gz", ".nii", ".png",  ".tiff",
                                       ".tif",    ".npy", ".jpeg", ".jpg"};
 #define LABEL_MAP_ENDINGS 6
 
-/* What of a label map's name tells its format; NULL: nothing. */
-static const char *ending_of(const char *name)
+/* What of a name tells its format, one of the first `count` endings; NULL: nothing. */
+static const char *one_of(int64_t count, const char *name)
 {
-    for (int64_t i = 0; i < LABEL_MAP_ENDINGS; i++)
+    for (int64_t i = 0; i < count; i++)
         if (pumit__ends_with(name, ENDINGS[i])) return name + strlen(name) - strlen(ENDINGS[i]);
     return NULL;
+}
+
+/* Of a label map's name. */
+static const char *ending_of(const char *name)
+{
+    return one_of(LABEL_MAP_ENDINGS, name);
 }
 
 /* "FOLDER/case.nii" for stem "case" with any ending, its own first. NULL: there is none, or no memory. */
@@ -137,45 +143,63 @@ static pumit_status add_pair(pumit__sources *sources, const char *images, const 
     return status;
 }
 
-/* An image "case.nii.gz" or "case_0000.nii.gz" that no label map "case.nii.gz" asks for; further channels belong to the first. */
+/* Characters of an image's name before "_0000", the number of its channel, or before its ending. */
+static int stem_of(const char *name)
+{
+    const int stem = (int)(one_of(PUMIT__COUNT(ENDINGS), name) - name);
+    const bool numbered =
+        stem > 5 && name[stem - 5] == '_' && strspn(name + stem - 4, "0123456789") == 4;
+    return numbered ? stem - 5 : stem;
+}
+
+static bool has_label_map(const char *labels, const char *name, int length)
+{
+    char *stem = pumit__format("%.*s", length, name);
+    char *path = stem ? find_file(labels, stem, ENDINGS[0]) : NULL;
+    const bool there = path != NULL;
+    free(stem);
+    free(path);
+    return there;
+}
+
+/* An image that no label map asks for. Further channels belong to the first. */
 static pumit_status add_unlabelled(pumit__sources *sources, const char *images, const char *labels,
                                    const char *name)
 {
-    const char *const ending = ending_of(name);
-    const int stem = (int)(ending - name);
-    const char *const channel = stem > 5 ? ending - 5 : ending;
-    const bool numbered = stem > 5 && channel[0] == '_' && strspn(channel + 1, "0123456789") == 4;
+    const int whole = (int)(one_of(PUMIT__COUNT(ENDINGS), name) - name);
+    if (has_label_map(labels, name, whole) || has_label_map(labels, name, stem_of(name)))
+        return PUMIT_OK;
     pumit__source_tags tags = PUMIT__NO_TAGS;
-    char *whole = pumit__format("%s/%s", labels, name);
-    char *first = pumit__format("%s/%.*s%s", labels, stem - (numbered ? 5 : 0), name, ending);
     char *image = pumit__format("%s/%s", images, name);
-    pumit_status status = PUMIT_OK;
-    if (!whole || !first || !image)
-        status = pumit__fail_memory(1, name);
-    else if (access(whole, F_OK) != 0 && access(first, F_OK) != 0)
-        status = pumit__sources_push(
-            sources, image, &tags,
-            pumit__fail(PUMIT_ERROR_NOT_FOUND, "%s: its label map is not in %s", image, labels));
-    free(whole);
-    free(first);
+    const pumit_status status =
+        image ? pumit__sources_push(sources, image, &tags,
+                                    pumit__fail(PUMIT_ERROR_NOT_FOUND,
+                                                "%s: its label map is not in %s", image, labels))
+              : pumit__fail_memory(1, name);
     free(image);
     return status;
 }
 
-static int keep_images(const struct dirent *entry)
+static int keep_label_maps(const struct dirent *entry)
 {
     return entry->d_name[0] != '.' && ending_of(entry->d_name) != NULL;
 }
 
+static int keep_images(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && one_of(PUMIT__COUNT(ENDINGS), entry->d_name) != NULL;
+}
+
+typedef int (*keep_fn)(const struct dirent *entry);
 typedef pumit_status (*add_fn)(pumit__sources *sources, const char *images, const char *labels,
                                const char *name);
 
-/* `add` for each image in `folder`, by name. */
+/* `add` for each kept file in `folder`, by name. */
 static pumit_status add_each(pumit__sources *sources, const char *folder, const char *images,
-                             const char *labels, add_fn add)
+                             const char *labels, keep_fn keep, add_fn add)
 {
     struct dirent **names;
-    const int count = scandir(folder, &names, keep_images, alphasort);
+    const int count = scandir(folder, &names, keep, alphasort);
     if (count < 0)
         return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", folder, strerror(errno));
     pumit_status status = PUMIT_OK;
@@ -189,8 +213,8 @@ static pumit_status add_each(pumit__sources *sources, const char *folder, const 
 
 static pumit_status add_pairs(pumit__sources *sources, const char *images, const char *labels)
 {
-    PUMIT__TRY(add_each(sources, labels, images, labels, add_pair));
-    return add_each(sources, images, images, labels, add_unlabelled);
+    PUMIT__TRY(add_each(sources, labels, images, labels, keep_label_maps, add_pair));
+    return add_each(sources, images, images, labels, keep_images, add_unlabelled);
 }
 
 static pumit_status add_folder(pumit__sources *sources, const char *folder)
