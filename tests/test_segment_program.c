@@ -170,10 +170,11 @@ START_TEST(one_image_with_options)
                1, "pumit-segment", "none.nii");
     check_line(runf("pumit-segment -q -o %s %s %s", files_path("x.jpg"), files_path("m"),
                     files_path("scan.nii")),
-               2, "x.jpg", ".nii.gz"); /* not a folder of this name */
+               2, "pumit-segment",
+               "x.jpg: a label map's file ends in .nii.gz"); /* not a folder of this name */
     check_line(runf("pumit-segment -q --overwrite -o %s %s %s", files_path("m"), files_path("m"),
                     files_path("scan.nii")),
-               2, "m: ", ".nii.gz"); /* before the work, not after it */
+               2, "pumit-segment", "ends in .nii.gz"); /* before the work, not after it */
     check_line(run("pumit-segment x y"), 2, "pumit-segment", "--output");
 }
 END_TEST
