@@ -23,12 +23,19 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototy
 	-Wformat=2 -Wwrite-strings -Wundef -Wvla \
 	-Wno-pass-failed # clang: a loop that `omp simd` did not vectorise is slow, not wrong
 CFLAGS   ?= -O2 -g
+# What Debian's dpkg-buildflags give, and CET; scripts/check-hardening looks for it. Sanitizers see more without.
+HARDENING := $(if $(findstring -fsanitize,$(CFLAGS))$(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 \
+	-fstack-protector-strong -fstack-clash-protection -fcf-protection)
+# The folder of the sources enters nothing, so that builds in different folders are the same bytes.
+SAME      := -ffile-prefix-map=$(CURDIR)=.
 BASE     := -std=gnu11 -D_GNU_SOURCE -Iinclude -I. -I/usr/include/nifti -fvisibility=hidden -fPIC -fopenmp -MMD -MP \
-	-fstack-protector-strong -ffp-contract=off -DPUMIT_BUILD
+	$(SAME) -ffp-contract=off -DPUMIT_BUILD
 LIBS     := -ldnnl -lopenblas -lnifti2 -lznz -lcjson -lpng -lturbojpeg -ltiff -lzip -lz -lm -lpthread -ldl -fopenmp
-LDFLAGS  += -Wl,-z,relro,-z,now -Wl,--as-needed
+LDFLAGS  += -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed
+# Programs find the library beside them and below the same prefix; packages set RPATH= instead.
+RPATH    ?= -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib'
 
-COMPILE = @mkdir -p $(@D) && echo "  CC   $@" && $(CC) $(BASE) $(CFLAGS) $(WARNINGS)
+COMPILE = @mkdir -p $(@D) && echo "  CC   $@" && $(CC) $(BASE) $(HARDENING) $(CFLAGS) $(WARNINGS)
 
 # ---------------------------------------------------------------------------------------- the library
 SOURCES   := $(sort $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c))
@@ -45,7 +52,7 @@ STATIC := $(BUILD)/libpumit.a
 
 # ------------------------------------------------------------------------------- programs and tests
 COMMON        := $(sort $(wildcard examples/common/*.c))
-PROGRAMS      := $(patsubst examples/%.c,$(BUILD)/bin/%,$(wildcard examples/pumit-*.c))
+PROGRAMS      := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/pumit-*.c)))
 TEST_SOURCES  := $(sort $(wildcard tests/*.c tests/*/*.c))
 TEST_OBJECTS  := $(TEST_SOURCES:%.c=$(BUILD)/%.o)
 RUNNER        := $(BUILD)/tests/check_pumit
@@ -69,7 +76,7 @@ $(BUILD)/%.avx512.o: %.c
 	$(COMPILE) -O3 -fno-math-errno -fno-trapping-math -DISA=avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -c $< -o $@
 
 $(STATIC): $(OBJECTS)
-	@echo "  AR   $@" && rm -f $@ && ar rcs $@ $^
+	@echo "  AR   $@" && rm -f $@ && ar rcsD $@ $^
 
 $(SHARED): $(OBJECTS) pkgconfig/libpumit.map
 	@echo "  LD   $@" && $(CC) -shared -Wl,-soname,$(SO) -Wl,--version-script=pkgconfig/libpumit.map -Wl,-z,defs \
@@ -78,8 +85,8 @@ $(SHARED): $(OBJECTS) pkgconfig/libpumit.map
 
 $(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
 	@mkdir -p $(@D)
-	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(CFLAGS) $(WARNINGS) -o $@ $< $(COMMON:%.c=$(BUILD)/%.o) \
-		-L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib'
+	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(HARDENING) $(CFLAGS) $(WARNINGS) -o $@ $< $(COMMON:%.c=$(BUILD)/%.o) \
+		-pie -L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) $(RPATH)
 
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=pumit__volume_box -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
@@ -102,3 +109,4 @@ bench-loader: deps $(BUILD)/bench/loader  ## images a second that the loader mak
 
 include install.mk
 include fuzz.mk
+include packaging/supply.mk

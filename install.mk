@@ -120,6 +120,7 @@ lint:  ## layout, include directions, banned calls, headers alone, shell scripts
 	@git ls-files '*.c' '*.h' '*.cpp' '*.hpp' | xargs clang-format --dry-run -Werror
 	@scripts/check-includes
 	@scripts/check-banned
+	@scripts/check-data
 	@CC='$(CC)' CXX='$(CXX)' scripts/check-headers
 	@scripts/api-docs | diff -u docs/api.md - || { echo "run make docs"; exit 1; }
 	@git ls-files | xargs grep -lE '^#!.*\b(ba)?sh$$' | xargs shellcheck
@@ -146,7 +147,7 @@ clean:  ## remove $(BUILD)
 
 .PHONY: help
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # What only pattern rules name is kept: the programs' common objects, the benchmarks' own.
 .SECONDARY: $(COMMON:%.c=$(BUILD)/%.o) $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/*.c))
