@@ -6,7 +6,7 @@ CHROOT_PACKAGES := mmdebstrap
 
 .PHONY: repro-check
 repro-check: all  ## build a copy in another folder, at another time: the same bytes?
-	@scripts/check-reproducible '$(BUILD)'
+	+@scripts/check-reproducible '$(BUILD)'
 
 .PHONY: hardening-check
 hardening-check: all  ## read the hardening of library and programs from the files
