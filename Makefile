@@ -53,7 +53,7 @@ STATIC := $(BUILD)/libpumit.a
 # ------------------------------------------------------------------------------- programs and tests
 COMMON        := $(sort $(wildcard examples/common/*.c))
 PROGRAMS      := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/pumit-*.c)))
-TEST_SOURCES  := $(sort $(wildcard tests/*.c tests/*/*.c))
+TEST_SOURCES  := $(filter-out tests/abi/%,$(sort $(wildcard tests/*.c tests/*/*.c)))
 TEST_OBJECTS  := $(TEST_SOURCES:%.c=$(BUILD)/%.o)
 RUNNER        := $(BUILD)/tests/check_pumit
 
