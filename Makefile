@@ -17,7 +17,7 @@ CXX    ?= c++
 PYTHON ?= /usr/bin/python3
 
 PACKAGES := gcc g++ libc6-dev make pkg-config libdnnl-dev libopenblas-openmp-dev zlib1g-dev libnifti2-dev \
-	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev libtiff-dev check python3 python3-numpy python3-nibabel
+	libcjson-dev libpng-dev libturbojpeg0-dev libzip-dev libtiff-dev check abigail-tools python3 python3-numpy python3-nibabel
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
 	-Wformat=2 -Wwrite-strings -Wundef -Wvla \

@@ -111,17 +111,13 @@ check-asan:  ## the tests with address, undefined-behaviour and leak sanitizers,
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer' \
 		CXXFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer'
 
-ABI_PACKAGES := abigail-tools
-
 .PHONY: abi-check
-abi-check: $(SHARED)  ## headers and library against the interface that is promised: docs/abi.md
-	@$(if $(NODEPS),:,scripts/deps $(ABI_PACKAGES))
+abi-check: deps $(SHARED)  ## headers and library against the promised interface: docs/abi.md
 	@CC='$(CC)' scripts/abi check include $(BUILD)/libpumit.so
 
 .PHONY: abi-update
-abi-update: $(SHARED)  ## promise the interface of today; docs/abi.md says when that is right
-	@$(if $(NODEPS),:,scripts/deps $(ABI_PACKAGES))
-	@CC='$(CC)' scripts/abi update include $(BUILD)/libpumit.so
+abi-update:  ## promise the interface of today; docs/abi.md says when that is right
+	@CC='$(CC)' scripts/abi update include
 
 # Rows are never empty, so sums of exponentials are positive; scratch memory holds doubles and floats.
 CPPCHECK_SUPPRESS := missingIncludeSystem invalidFunctionArg invalidPointerCast

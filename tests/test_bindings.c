@@ -175,6 +175,17 @@ START_TEST(installed_library_works)
 }
 END_TEST
 
+/* docs/abi.md; and what the check is for, it notices. */
+START_TEST(interface_is_as_promised)
+{
+    const char *library = text("%s/libpumit.so", build);
+    const char *check[] = {"scripts/abi", "check", "include", library, NULL};
+    const char *breaks[] = {"tests/abi/break", library, NULL};
+    expect_success("abi-check", check);
+    expect_success("abi-break", breaks);
+}
+END_TEST
+
 Suite *suite_bindings(void);
 Suite *suite_bindings(void)
 {
@@ -187,6 +198,7 @@ Suite *suite_bindings(void)
     tcase_add_test(tcase, cxx_tests_pass);
     tcase_add_test(tcase, cxx_example_runs);
     tcase_add_loop_test(tcase, installed_library_works, 0, 3);
+    tcase_add_test(tcase, interface_is_as_promised);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A model refuses what it would misread: tensors of another context, tokens of another grid, images of another rank. */
-#include "kernels/backends.h"
-#include "lib/tensor/registry.h"
-
 #include <pumit/pumit.h>
 
 #include <check.h>
@@ -110,28 +107,6 @@ START_TEST(models_refuse_what_does_not_go_together)
 }
 END_TEST
 
-START_TEST(backends_are_checked_when_added)
-{
-    static pumit_backend good, old, remote; /* the registry keeps the good one */
-    const pumit_backend *order[PUMIT__MOST_BACKENDS];
-    int32_t count;
-    good = old = remote = pumit__reference;
-    good.name = "added";
-    old.abi_version = PUMIT_ABI_VERSION + 1;
-    remote.host_memory = 0;
-    ck_assert_int_eq(pumit__registry_add(&old), PUMIT_ERROR_UNSUPPORTED);
-    ck_assert_int_eq(pumit__registry_add(&remote), PUMIT_ERROR_UNSUPPORTED);
-    ck_assert_int_eq(pumit__registry_add(&pumit__reference), PUMIT_ERROR_STATE);
-    CHECK_OK(pumit__registry_add(&good));
-    CHECK_OK(pumit__registry_find(order, &count, "added"));
-    ck_assert_int_eq(count, 3);
-    ck_assert(order[0] == &good && order[1] == &pumit__cpu && order[2] == &pumit__reference);
-    CHECK_OK(pumit__registry_find(order, &count, "reference"));
-    ck_assert_int_eq(count, 1);
-    pumit_context_release(open_context("added"));
-}
-END_TEST
-
 Suite *suite_contexts(void)
 {
     Suite *suite = suite_create("contexts");
@@ -139,7 +114,6 @@ Suite *suite_contexts(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, models_refuse_foreign_tensors);
     tcase_add_test(tcase, models_refuse_what_does_not_go_together);
-    tcase_add_test(tcase, backends_are_checked_when_added);
     suite_add_tcase(suite, tcase);
     return suite;
 }

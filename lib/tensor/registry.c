@@ -44,15 +44,15 @@ pumit_status pumit__registry_add(const pumit_backend *backend)
 {
     PUMIT__REQUIRE(backend && backend->struct_size >= offsetof(pumit_backend, copy),
                    "a backend's table is too short");
+    if (backend->abi_version != PUMIT_ABI_VERSION) /* what follows may have another place in it */
+        return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
+                           "a backend was built for ABI %d, this library has %d: build it anew",
+                           (int)backend->abi_version, PUMIT_ABI_VERSION);
     PUMIT__REQUIRE(backend->name && backend->open && backend->close,
                    "a backend's table lacks name, open or close");
     if (!backend->host_memory)
         return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
                            "backend '%s': memory of its own is not supported yet", backend->name);
-    if (backend->abi_version != PUMIT_ABI_VERSION)
-        return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
-                           "backend '%s' was built for ABI %d, this library has %d: build it anew",
-                           backend->name, backend->abi_version, PUMIT_ABI_VERSION);
     pthread_mutex_lock(&registry.lock);
     const pumit_status status = add(backend);
     pthread_mutex_unlock(&registry.lock);
