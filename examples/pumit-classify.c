@@ -266,6 +266,9 @@ static int classify(cli *c, const cli_classifiers *models)
     if (status == CLI_DONE) status = predict_all(c, &o);
     if (status == CLI_DONE) status = print_all(c, &o);
     if (o.failed || pumit_dataset_skipped(images) > 0) status = CLI_FAILED;
+    if (c->quiet && pumit_dataset_skipped(images) > 0)
+        cli_say(c, "%lld images could not be read: without --quiet each is told",
+                (long long)pumit_dataset_skipped(images));
     if (o.csv) (void)cli_close_output(c, o.csv);
     cJSON_Delete(o.report);
     free(o.image);

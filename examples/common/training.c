@@ -392,6 +392,9 @@ static int train(cli *c, const pumit_dataset *data, const pumit_dataset *validat
     if (pumit_trainer_create(&trainer, c->ctx, data, validation, c->config) != PUMIT_OK)
         return cli_fail(c);
     cli_tell_warnings(c);
+    if (c->quiet && pumit_dataset_skipped(data) > 0)
+        cli_say(c, "%lld images could not be read: without --quiet each is told",
+                (long long)pumit_dataset_skipped(data));
     if (!c->quiet)
         cli_say(c, "%lld images to learn from, %lld to judge by, on %s with %d threads",
                 (long long)pumit_dataset_count(data),
