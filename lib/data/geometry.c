@@ -26,6 +26,11 @@ pumit_status pumit_degree_of_anisotropy(int32_t *out, const double spacing[3])
     return PUMIT_OK;
 }
 
+bool pumit__nearly_cubes(const double spacing[3])
+{
+    return spacing[0] < 2 * in_plane(spacing);
+}
+
 void pumit__spacing_force(double spacing[3], int32_t da)
 {
     const double least = ldexp(in_plane(spacing), da);

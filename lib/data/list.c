@@ -30,14 +30,6 @@ typedef struct {
     int64_t column_bits[PUMIT__CSV_COLUMNS];
 } reader;
 
-/* The path itself if it is absolute, else beside the list. */
-static char *resolve(const char *list, const char *entry)
-{
-    const char *slash = strrchr(list, '/');
-    if (entry[0] == '/' || !slash) return pumit__strdup(entry);
-    return pumit__format("%.*s/%s", (int)(slash - list), list, entry);
-}
-
 static pumit_status add_existing(pumit__sources *sources, const char *path,
                                  const pumit__source_tags *tags)
 {
@@ -51,8 +43,8 @@ static pumit_status add_existing(pumit__sources *sources, const char *path,
 static pumit_status add_entry(const reader *r, const char *entry, const char *label_map,
                               pumit__source_tags tags)
 {
-    char *path = resolve(r->path, entry);
-    char *labels = *label_map ? resolve(r->path, label_map) : NULL;
+    char *path = pumit__source_beside(r->path, entry);
+    char *labels = *label_map ? pumit__source_beside(r->path, label_map) : NULL;
     pumit_status status = PUMIT_OK;
     tags.label_map = labels;
     if (!path || (*label_map && !labels))

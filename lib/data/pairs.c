@@ -25,13 +25,6 @@ static pumit_status push(pumit__sources *sources, const char *image, const char 
 
 /* ---------------------------------------------------------------------------------------- dataset.json */
 
-static char *beside(const char *json, const char *entry)
-{
-    const char *const slash = strrchr(json, '/');
-    if (entry[0] == '/' || !slash) return pumit__strdup(entry);
-    return pumit__format("%.*s/%s", (int)(slash - json), json, entry);
-}
-
 static pumit_status add_listed(pumit__sources *sources, const char *json, const cJSON *entry)
 {
     const cJSON *const image = cJSON_GetObjectItemCaseSensitive(entry, "image");
@@ -40,8 +33,8 @@ static pumit_status add_listed(pumit__sources *sources, const char *json, const 
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: an entry of \"training\" is not {\"image\": FILE, \"label\": FILE}",
                            json);
-    char *image_path = beside(json, image->valuestring);
-    char *label_path = beside(json, label->valuestring);
+    char *image_path = pumit__source_beside(json, image->valuestring);
+    char *label_path = pumit__source_beside(json, label->valuestring);
     const pumit_status status = image_path && label_path ? push(sources, image_path, label_path)
                                                          : pumit__fail_memory(1, json);
     free(image_path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/patches.h"
 
+#include "lib/data/chance.h"
 #include "lib/data/crop.h"
 #include "lib/data/dataset.h"
 #include "lib/data/degrade.h"
@@ -197,15 +198,6 @@ enum {
     TONE /* two for each of four */
 };
 
-typedef struct {
-    uint64_t seed, stream;
-} dice;
-
-static double roll(const dice *d, int number)
-{
-    return pumit__random_uniform(d->seed, d->stream, (uint64_t)number);
-}
-
 /* The image of this degree of anisotropy on whose share of the weights `u` falls. */
 static const entry *find_entry(const pumit__patches *p, int32_t da, double u)
 {
@@ -232,49 +224,28 @@ static int32_t draw_anisotropy(const pumit__patches *p, double u)
     return last;
 }
 
-/* Turns r further, from axis i towards axis j. */
-static void turn_further(double r[3][3], int i, int j, double degrees)
+static void draw_turn(pumit__crop *crop, const pumit__dice *d, const pumit_volume *v)
 {
-    const double angle = degrees * 3.14159265358979323846 / 180, c = cos(angle), s = sin(angle);
+    const bool cubes = pumit__nearly_cubes(v->spacing);
     for (int k = 0; k < 3; k++) {
-        const double a = r[i][k], b = r[j][k];
-        r[i][k] = c * a - s * b;
-        r[j][k] = s * a + c * b;
-    }
-}
-
-static void draw_turn(pumit__crop *crop, const dice *d, const pumit_volume *v)
-{
-    const bool cubes = v->spacing[0] < 2 * sqrt(v->spacing[1]) * sqrt(v->spacing[2]);
-    for (int k = 0; k < 3; k++) {
-        const double degrees = MOST_ANGLE * (2 * roll(d, ANGLE + k) - 1);
+        const double degrees = MOST_ANGLE * (2 * pumit__roll(d, ANGLE + k) - 1);
         if (k == 0)
-            turn_further(crop->turn, 1, 2, degrees);
+            pumit__turn_further(crop->turn, 1, 2, degrees);
         else if (cubes)
-            turn_further(crop->turn, 0, k, degrees);
+            pumit__turn_further(crop->turn, 0, k, degrees);
     }
-}
-
-static double log_uniform(double least, double most, double u)
-{
-    return least * pow(most / least, u);
-}
-
-static float draw_tone(const dice *d, int tone, double probability, double least, double most)
-{
-    if (!(roll(d, TONE + 2 * tone) < probability)) return 1;
-    return (float)log_uniform(least, most, roll(d, TONE + 2 * tone + 1));
 }
 
 /* Where the patch's middle goes: about a voxel of a class, within the image where it is large enough; else anywhere there. */
-static void draw_place(pumit__crop *crop, const dice *d, const entry *e, double foreground)
+static void draw_place(pumit__crop *crop, const pumit__dice *d, const entry *e, double foreground)
 {
     const int64_t *const shape = e->volume->shape;
     double middle[3], reach[3];
-    const bool about = e->class_count > 0 && roll(d, ABOUT) < foreground;
+    const bool about = e->class_count > 0 && pumit__roll(d, ABOUT) < foreground;
     if (about) {
-        const places *const of = e->classes[(int64_t)(roll(d, CLASS) * (double)e->class_count)];
-        const int64_t voxel = of->voxels[(int64_t)(roll(d, VOXEL) * (double)of->count)];
+        const places *const of =
+            e->classes[(int64_t)(pumit__roll(d, CLASS) * (double)e->class_count)];
+        const int64_t voxel = of->voxels[(int64_t)(pumit__roll(d, VOXEL) * (double)of->count)];
         middle[0] = (double)(voxel / (shape[1] * shape[2]));
         middle[1] = (double)(voxel / shape[2] % shape[1]);
         middle[2] = (double)(voxel % shape[2]);
@@ -283,7 +254,7 @@ static void draw_place(pumit__crop *crop, const dice *d, const entry *e, double 
     for (int i = 0; i < 3; i++) {
         const double length = (double)shape[i];
         const double a = fmin(reach[i], length - reach[i]), b = fmax(reach[i], length - reach[i]);
-        const double u = roll(d, PLACE + i);
+        const double u = pumit__roll(d, PLACE + i);
         double at = about ? fmin(fmax(middle[i] + u, a), b) : a + u * (b - a);
         /* Half a voxel away from the grid everything would be blurred for nothing. */
         if (crop->step[i] == 1 && crop->turn[i][i] == 1)
@@ -292,21 +263,22 @@ static void draw_place(pumit__crop *crop, const dice *d, const entry *e, double 
     }
 }
 
-static pumit__crop draw_crop(const pumit__patches *p, const entry *e, const dice *d)
+static pumit__crop draw_crop(const pumit__patches *p, const entry *e, const pumit__dice *d)
 {
     const pumit__patch_changes *const c = &p->options.changes;
     pumit__crop crop = {
         .step = {1, 1, 1}, .turned = true, .turn = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}};
     memcpy(crop.size, p->options.size[e->volume->anisotropy], sizeof crop.size);
-    if (roll(d, SCALED) < c->scale)
+    if (pumit__roll(d, SCALED) < c->scale)
         for (int i = 0; i < 3; i++)
-            crop.step[i] = log_uniform(c->scale_range[0], c->scale_range[1], roll(d, SCALE));
-    if (roll(d, ROTATED) < c->rotate) draw_turn(&crop, d, e->volume);
-    for (int i = 0; i < 3; i++) crop.flip[i] = roll(d, FLIP + i) < c->flip[i];
-    crop.gain = draw_tone(d, 0, c->tone, 0.75, 1.25);
-    crop.contrast = draw_tone(d, 1, c->tone, 0.75, 1.25);
-    crop.gamma = draw_tone(d, 2, c->tone, 0.7, 1.5);
-    crop.inverse_gamma = draw_tone(d, 3, c->tone, 0.7, 1.5);
+            crop.step[i] =
+                pumit__log_uniform(c->scale_range[0], c->scale_range[1], pumit__roll(d, SCALE));
+    if (pumit__roll(d, ROTATED) < c->rotate) draw_turn(&crop, d, e->volume);
+    for (int i = 0; i < 3; i++) crop.flip[i] = pumit__roll(d, FLIP + i) < c->flip[i];
+    crop.gain = pumit__draw_factor(d, TONE + 2 * 0, c->tone, 0.75, 1.25);
+    crop.contrast = pumit__draw_factor(d, TONE + 2 * 1, c->tone, 0.75, 1.25);
+    crop.gamma = pumit__draw_factor(d, TONE + 2 * 2, c->tone, 0.7, 1.5);
+    crop.inverse_gamma = pumit__draw_factor(d, TONE + 2 * 3, c->tone, 0.7, 1.5);
     if (e->volume->shape[0] == 1) crop.step[0] = 1;
     draw_place(&crop, d, e, p->options.foreground);
     return crop;
@@ -316,28 +288,28 @@ static pumit__crop draw_crop(const pumit__patches *p, const entry *e, const dice
 
 /* A thick slice is not made thicker yet. */
 static pumit_status degrade(float *values, pumit__patches *p, const pumit__crop *crop,
-                            const pumit_volume *v, int64_t channels, const dice *d)
+                            const pumit_volume *v, int64_t channels, const pumit__dice *d)
 {
     const pumit__patch_changes *const c = &p->options.changes;
     const int64_t count = crop->size[0] * crop->size[1] * crop->size[2] * channels;
     const bool chosen[3] = {v->anisotropy == 0, true, true};
     if (!pumit__grow(&p->spare, &p->spare_capacity, count, (int64_t)sizeof *p->spare))
         return pumit__fail_memory(count * (int64_t)sizeof *p->spare, "a patch");
-    if (roll(d, BLURRED) < c->blur)
+    if (pumit__roll(d, BLURRED) < c->blur)
         pumit__blur(values, p->spare, crop->size, channels,
-                    log_uniform(BLUR_LEAST, BLUR_MOST, roll(d, BLUR)), chosen);
-    if (roll(d, LOWERED) < c->low_resolution)
+                    pumit__log_uniform(BLUR_LEAST, BLUR_MOST, pumit__roll(d, BLUR)), chosen);
+    if (pumit__roll(d, LOWERED) < c->low_resolution)
         pumit__lower_resolution(values, p->spare, crop->size, channels,
-                                1 + (MOST_COARSER - 1) * roll(d, LOWER), chosen);
-    if (roll(d, NOISY) < c->noise)
-        pumit__add_noise(values, crop->size, channels, MOST_DEVIATION * roll(d, NOISE), d->seed,
-                         d->stream ^ pumit__random_stream("patches.noise"));
+                                1 + (MOST_COARSER - 1) * pumit__roll(d, LOWER), chosen);
+    if (pumit__roll(d, NOISY) < c->noise)
+        pumit__add_noise(values, crop->size, channels, MOST_DEVIATION * pumit__roll(d, NOISE),
+                         d->seed, d->stream ^ pumit__random_stream("patches.noise"));
     return PUMIT_OK;
 }
 
 /* One patch into its place of the batch. */
 static pumit_status render(float *image, uint8_t *labels, pumit__patches *p, const entry *e,
-                           const dice *d)
+                           const pumit__dice *d)
 {
     const int64_t channels = p->options.channels;
     const int64_t computed = pumit__crop_channels(e->volume, channels);
@@ -360,8 +332,8 @@ static pumit_status fill(pumit_tensor *image, pumit_tensor *labels, double spaci
     PUMIT__TRY(pumit_tensor_data(&classes, labels));
     const int64_t *const size = p->options.size[da], count = size[0] * size[1] * size[2];
     for (int64_t b = 0; b < p->options.batch; b++) {
-        const dice d = {seed, (uint64_t)b};
-        const entry *const e = find_entry(p, da, roll(&d, IMAGE));
+        const pumit__dice d = {seed, (uint64_t)b};
+        const entry *const e = find_entry(p, da, pumit__roll(&d, IMAGE));
         if (b == 0) pumit_volume_spacing(e->volume, spacing);
         PUMIT__TRY(render((float *)values + b * count * p->options.channels,
                           (uint8_t *)classes + b * count, p, e, &d));

@@ -36,8 +36,7 @@ bool pumit__regrid_thicker(double thicker[3], int64_t size[3], const pumit_volum
     double step[3];
     pumit__regrid_plan(size, step, volume, spacing);
     for (int i = 0; i < 3; i++) thicker[i] = volume->spacing[i] * step[i];
-    const bool cubes = thicker[0] < 2 * sqrt(thicker[1]) * sqrt(thicker[2]);
-    if (!cubes || size[0] >> PUMIT__THICKER < LEAST_SLICES) return false;
+    if (!pumit__nearly_cubes(thicker) || size[0] >> PUMIT__THICKER < LEAST_SLICES) return false;
     thicker[0] = ldexp(thicker[0], k);
     pumit__regrid_plan(size, step, volume, thicker);
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/sampler.h"
 
+#include "lib/data/chance.h"
 #include "lib/data/dataset.h"
 #include "lib/tensor/context.h"
 
@@ -45,12 +46,6 @@ static int64_t token_depth(const pumit__sampler_options *o, int32_t da)
     return depth < 1 ? 1 : depth;
 }
 
-/* Never true of flat images. */
-static bool nearly_cubes(const pumit_volume *v)
-{
-    return v->spacing[0] < 2 * sqrt(v->spacing[1]) * sqrt(v->spacing[2]);
-}
-
 /* How many crops an image is wide or high, whichever is less. */
 static double plane_room(const pumit_volume *v, const pumit__sampler_options *o)
 {
@@ -68,7 +63,7 @@ static pumit_status plan_grid(candidate *c, const pumit_volume *v, const pumit__
                               double plane_scale, double slice_scale)
 {
     const double fit = fmin(plane_room(v, o), 1);
-    c->step[0] = (nearly_cubes(v) ? fit : 1) * slice_scale;
+    c->step[0] = (pumit__nearly_cubes(v->spacing) ? fit : 1) * slice_scale;
     c->step[1] = c->step[2] = fit * plane_scale;
     for (int i = 0; i < 3; i++) c->spacing[i] = v->spacing[i] * c->step[i];
     PUMIT__TRY(pumit_degree_of_anisotropy(&c->da, c->spacing));
@@ -205,24 +200,9 @@ enum {
     TONE = ANGLE + 3 /* two for each change of intensities */
 };
 
-typedef struct {
-    uint64_t seed, stream;
-} dice;
-
-static double roll(const dice *d, int number)
+static pumit__dice dice_of(const pumit__sampler *s, int64_t step, int64_t k)
 {
-    return pumit__random_uniform(d->seed, d->stream, (uint64_t)number);
-}
-
-static dice dice_of(const pumit__sampler *s, int64_t step, int64_t k)
-{
-    return (dice){pumit__random(s->options.seed, s->stream, (uint64_t)step), (uint64_t)k};
-}
-
-/* Even in ratio, so that twice is as frequent as half. */
-static double log_uniform(double least, double most, double u)
-{
-    return least * pow(most / least, u);
+    return (pumit__dice){pumit__random(s->options.seed, s->stream, (uint64_t)step), (uint64_t)k};
 }
 
 /* The image on whose share of all weights `u` falls. */
@@ -244,61 +224,48 @@ static int64_t find_image(const pumit__sampler *s, double u)
 static pumit_status draw_candidate(candidate *c, const pumit__sampler *s, int64_t step, int64_t k)
 {
     const pumit__sampler_options *o = &s->options;
-    const dice d = dice_of(s, step, k);
+    const pumit__dice d = dice_of(s, step, k);
     double plane_scale = 1, slice_scale = 1;
-    *c = (candidate){.image = find_image(s, roll(&d, IMAGE))};
+    *c = (candidate){.image = find_image(s, pumit__roll(&d, IMAGE))};
     const pumit_volume *v = s->entries[c->image].volume;
-    if (o->augment && roll(&d, PLANE_SCALED) < o->scale_probability) {
+    if (o->augment && pumit__roll(&d, PLANE_SCALED) < o->scale_probability) {
         const double most = fmax(plane_room(v, o), 1); /* then the crop is the whole image */
-        plane_scale = log_uniform(fmin(o->scale_range[0], most), fmin(o->scale_range[1], most),
-                                  roll(&d, PLANE_SCALE));
+        plane_scale =
+            pumit__log_uniform(fmin(o->scale_range[0], most), fmin(o->scale_range[1], most),
+                               pumit__roll(&d, PLANE_SCALE));
         c->scaled[1] = c->scaled[2] = true;
     }
-    if (o->augment && nearly_cubes(v) && roll(&d, SLICE_SCALED) < o->slice_scale_probability) {
-        slice_scale = log_uniform(LEAST_SLICE_SCALE, MOST_SLICE_SCALE, roll(&d, SLICE_SCALE));
+    if (o->augment && pumit__nearly_cubes(v->spacing) &&
+        pumit__roll(&d, SLICE_SCALED) < o->slice_scale_probability) {
+        slice_scale =
+            pumit__log_uniform(LEAST_SLICE_SCALE, MOST_SLICE_SCALE, pumit__roll(&d, SLICE_SCALE));
         c->scaled[0] = true;
     }
     return plan_grid(c, v, o, plane_scale, slice_scale);
 }
 
-/* Turns r further, from axis i towards axis j. */
-static void turn_further(double r[3][3], int i, int j, double degrees)
-{
-    const double c = cos(degrees * 3.14159265358979323846 / 180),
-                 s = sin(degrees * 3.14159265358979323846 / 180);
-    for (int k = 0; k < 3; k++) {
-        const double a = r[i][k], b = r[j][k];
-        r[i][k] = c * a - s * b;
-        r[j][k] = s * a + c * b;
-    }
-}
-
-static void draw_turn(pumit__crop *crop, const dice *d, bool cubes)
+static void draw_turn(pumit__crop *crop, const pumit__dice *d, bool cubes)
 {
     crop->turned = true;
     for (int i = 0; i < 3; i++) crop->turn[i][i] = 1;
     if (cubes) {
-        turn_further(crop->turn, 0, 1, MOST_SLICE_ANGLE * (2 * roll(d, ANGLE + 1) - 1));
-        turn_further(crop->turn, 0, 2, MOST_SLICE_ANGLE * (2 * roll(d, ANGLE + 2) - 1));
+        pumit__turn_further(crop->turn, 0, 1,
+                            MOST_SLICE_ANGLE * (2 * pumit__roll(d, ANGLE + 1) - 1));
+        pumit__turn_further(crop->turn, 0, 2,
+                            MOST_SLICE_ANGLE * (2 * pumit__roll(d, ANGLE + 2) - 1));
     }
-    turn_further(crop->turn, 1, 2, MOST_PLANE_ANGLE * (2 * roll(d, ANGLE) - 1));
+    pumit__turn_further(crop->turn, 1, 2, MOST_PLANE_ANGLE * (2 * pumit__roll(d, ANGLE) - 1));
 }
 
-/* A change of intensities, number `tone`, with its probability; 1 for none. */
-static float draw_tone(const dice *d, int tone, double probability, double least, double most)
+static void augment(pumit__crop *crop, const pumit__sampler_options *o, const pumit__dice *d,
+                    bool cubes)
 {
-    if (!(roll(d, TONE + 2 * tone) < probability)) return 1;
-    return (float)log_uniform(least, most, roll(d, TONE + 2 * tone + 1));
-}
-
-static void augment(pumit__crop *crop, const pumit__sampler_options *o, const dice *d, bool cubes)
-{
-    for (int i = cubes ? 0 : 1; i < 3; i++) crop->flip[i] = roll(d, FLIP + i) < 0.5;
-    if (roll(d, TURNED) < o->rotate_probability) draw_turn(crop, d, cubes);
-    crop->gain = draw_tone(d, 0, 0.5, 0.85, 1.15);
-    crop->contrast = draw_tone(d, 1, 0.5, 0.8, 1.2);
-    crop->gamma = draw_tone(d, 2, 0.3, 0.7, 1.5);
-    crop->inverse_gamma = draw_tone(d, 3, 0.3, 0.7, 1.5);
+    for (int i = cubes ? 0 : 1; i < 3; i++) crop->flip[i] = pumit__roll(d, FLIP + i) < 0.5;
+    if (pumit__roll(d, TURNED) < o->rotate_probability) draw_turn(crop, d, cubes);
+    crop->gain = pumit__draw_factor(d, TONE + 2 * 0, 0.5, 0.85, 1.15);
+    crop->contrast = pumit__draw_factor(d, TONE + 2 * 1, 0.5, 0.8, 1.2);
+    crop->gamma = pumit__draw_factor(d, TONE + 2 * 2, 0.3, 0.7, 1.5);
+    crop->inverse_gamma = pumit__draw_factor(d, TONE + 2 * 3, 0.3, 0.7, 1.5);
 }
 
 /* On the voxels of an axis's own grid: so what is not scaled is not blurred either. */
@@ -315,7 +282,7 @@ static double draw_anywhere(double u, int64_t length, double reach)
     return room > 0 ? reach + u * room : (double)length / 2;
 }
 
-static pumit__crop draw_crop(const pumit__sampler *s, const candidate *c, const dice *d)
+static pumit__crop draw_crop(const pumit__sampler *s, const candidate *c, const pumit__dice *d)
 {
     const pumit__sampler_options *o = &s->options;
     const pumit_volume *v = s->entries[c->image].volume;
@@ -327,10 +294,10 @@ static pumit__crop draw_crop(const pumit__sampler *s, const candidate *c, const 
                         .inverse_gamma = 1};
     double reach[3];
     memcpy(crop.step, c->step, sizeof crop.step);
-    if (o->augment) augment(&crop, o, d, nearly_cubes(v));
+    if (o->augment) augment(&crop, o, d, pumit__nearly_cubes(v->spacing));
     pumit__crop_reach(reach, v, &crop);
     for (int i = 0; i < 3; i++) {
-        const double u = roll(d, PLACE + i);
+        const double u = pumit__roll(d, PLACE + i);
         if (crop.turned || c->scaled[i])
             crop.start[i] =
                 draw_anywhere(u, v->shape[i], reach[i]) - (double)crop.size[i] * crop.step[i] / 2;
@@ -384,7 +351,7 @@ static bool contains(const int64_t *values, int64_t count, int64_t value)
 
 /* A crop of the candidate as number `b` of the batch. */
 static pumit_status render_crop(pumit__crops *crops, int64_t b, pumit__crop_scratch *scratch,
-                                const pumit__sampler *s, const candidate *c, const dice *d)
+                                const pumit__sampler *s, const candidate *c, const pumit__dice *d)
 {
     if (b == 0) PUMIT__TRY(reserve(crops, s, c));
     const entry *e = &s->entries[c->image];
@@ -412,8 +379,8 @@ static pumit_status next_candidate(candidate *c, int64_t *draw, bool *fits,
                                    const pumit__crops *crops, int64_t count, int64_t most,
                                    const pumit__sampler *s, int64_t step, int64_t k)
 {
-    const dice d = dice_of(s, step, k);
-    *draw = k < most ? k : crops->draws[(int64_t)(roll(&d, MEMBER) * (double)count)];
+    const pumit__dice d = dice_of(s, step, k);
+    *draw = k < most ? k : crops->draws[(int64_t)(pumit__roll(&d, MEMBER) * (double)count)];
     PUMIT__TRY(draw_candidate(c, s, step, *draw));
     *fits = count == 0 || (c->da == crops->da && c->depth_tokens == crops->depth_tokens);
     if (k < most / 2 && contains(crops->indices, count, c->image)) *fits = false;
@@ -432,7 +399,7 @@ pumit_status pumit__sampler_render(pumit__crops *crops, pumit__crop_scratch *scr
         bool fits;
         PUMIT__TRY(next_candidate(&c, &draw, &fits, crops, count, most, s, step, k));
         if (!fits) continue;
-        const dice d = dice_of(s, step, k);
+        const pumit__dice d = dice_of(s, step, k);
         status = render_crop(crops, count, scratch, s, &c, &d);
         if (status != PUMIT_OK)
             PUMIT__TRY(leave_out(crops, status));

@@ -25,6 +25,13 @@ void pumit__sources_free(pumit__sources *sources)
     *sources = (pumit__sources){0};
 }
 
+char *pumit__source_beside(const char *list, const char *entry)
+{
+    const char *const slash = strrchr(list, '/');
+    if (entry[0] == '/' || !slash) return pumit__strdup(entry);
+    return pumit__format("%.*s/%s", (int)(slash - list), list, entry);
+}
+
 pumit_status pumit__sources_push(pumit__sources *sources, const char *path,
                                  const pumit__source_tags *tags, pumit_status status)
 {

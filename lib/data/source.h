@@ -52,6 +52,9 @@ typedef struct {
 } pumit__source_tags;
 #define PUMIT__NO_TAGS ((pumit__source_tags){PUMIT__NO_LABEL, 1, "", "", NULL})
 
+/* A path that a list or description holds: itself if it is absolute, else beside the file. NULL when out of memory. Free with free(). */
+char *pumit__source_beside(const char *list, const char *entry);
+
 /* One more source; `status` and pumit_last_error() tell why it cannot be read, PUMIT_OK: it is still to be tried. */
 pumit_status pumit__sources_push(pumit__sources *sources, const char *path,
                                  const pumit__source_tags *tags, pumit_status status);

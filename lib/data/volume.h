@@ -80,6 +80,9 @@ void pumit__affine_reorder(double dst[16], const double src[16], const int32_t o
 /* `affine` then counts axis `axis` of `size` voxels from its other end. */
 void pumit__affine_flip(double affine[16], int axis, int64_t size);
 
+/* Slices are less than twice as thick as pixels are wide; never true of flat images. */
+bool pumit__nearly_cubes(const double spacing[3]);
+
 /* Moves the slice spacing as little as needed so that the degree of anisotropy is `da`. */
 void pumit__spacing_force(double spacing[3], int32_t da);
 
