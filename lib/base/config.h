@@ -34,6 +34,12 @@ pumit_status pumit__json_copy(cJSON **out, const cJSON *item);
 /* Puts `value` under `name`, replacing what was there in its place; takes `value`, also on failure. */
 pumit_status pumit__json_set(cJSON *object, const char *name, cJSON *value);
 
+/* A number; null where it is not finite, which JSON cannot say. NULL when out of memory. */
+cJSON *pumit__json_number(double value);
+
+/* Puts `value` at the end of the array; takes it, also on failure. *out: the value, borrowed. */
+pumit_status pumit__json_append(cJSON **out, cJSON *array, cJSON *value);
+
 /* JSON text in which every double reads back as the same one. Free with free(). */
 pumit_status pumit__json_print(char **out, const cJSON *item, bool indent);
 

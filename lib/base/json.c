@@ -85,6 +85,19 @@ pumit_status pumit__json_set(cJSON *object, const char *name, cJSON *value)
     return PUMIT_OK;
 }
 
+cJSON *pumit__json_number(double value)
+{
+    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
+}
+
+pumit_status pumit__json_append(cJSON **out, cJSON *array, cJSON *value)
+{
+    *out = value;
+    if (value && cJSON_AddItemToArray(array, value)) return PUMIT_OK;
+    cJSON_Delete(value);
+    return fail_memory();
+}
+
 bool pumit__json_int(int64_t *out, const cJSON *item)
 {
     if (!cJSON_IsNumber(item)) return false;

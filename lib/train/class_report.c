@@ -96,12 +96,6 @@ static bool interval(double *low, double *high, bootstrap *b, pumit__merit merit
 /* --------------------------------------------------------------------------------------------- JSON */
 
 /* null where the number is not defined. */
-static pumit_status put(cJSON *object, const char *name, double value)
-{
-    return pumit__json_set(object, name,
-                           isnan(value) ? cJSON_CreateNull() : cJSON_CreateNumber(value));
-}
-
 static pumit_status put_merits(cJSON *report, const pumit__counter *counter, bootstrap *b)
 {
     for (int m = 0; m < PUMIT__MERITS; m++) {
@@ -109,10 +103,11 @@ static pumit_status put_merits(cJSON *report, const pumit__counter *counter, boo
         if (!belongs(&counter->judged, (pumit__merit)m)) continue;
         PUMIT__TRY(pumit__json_set(report, MERITS[m], cJSON_CreateObject()));
         cJSON *const item = cJSON_GetObjectItemCaseSensitive(report, MERITS[m]);
-        PUMIT__TRY(put(item, "value", pumit__counter_merit(counter, (pumit__merit)m)));
+        PUMIT__TRY(pumit__json_set(
+            item, "value", pumit__json_number(pumit__counter_merit(counter, (pumit__merit)m))));
         if (!interval(&low, &high, b, (pumit__merit)m)) continue;
-        PUMIT__TRY(put(item, "low", low));
-        PUMIT__TRY(put(item, "high", high));
+        PUMIT__TRY(pumit__json_set(item, "low", pumit__json_number(low)));
+        PUMIT__TRY(pumit__json_set(item, "high", pumit__json_number(high)));
     }
     return PUMIT_OK;
 }
@@ -127,31 +122,26 @@ static pumit_status put_class(cJSON *item, const pumit__counter *counter, int64_
     const pumit__class_table *const table = &counter->tables[c];
     const double wrong = (double)table->images[1], missed = (double)table->images[2],
                  right = (double)table->images[3];
-    PUMIT__TRY(put(item, "class", (double)c));
-    PUMIT__TRY(put(item, "count", right + missed));
-    PUMIT__TRY(put(item, "said", right + wrong));
-    PUMIT__TRY(put(item, "sensitivity", pumit__table_sensitivity(table)));
-    PUMIT__TRY(put(item, "specificity", pumit__table_specificity(table)));
-    PUMIT__TRY(put(item, "precision", ratio(right, right + wrong)));
-    PUMIT__TRY(put(item, "f1", ratio(2 * right, 2 * right + wrong + missed)));
-    return put(item, "auc", counter->areas[c]);
+    PUMIT__TRY(pumit__json_set(item, "class", pumit__json_number((double)c)));
+    PUMIT__TRY(pumit__json_set(item, "count", pumit__json_number(right + missed)));
+    PUMIT__TRY(pumit__json_set(item, "said", pumit__json_number(right + wrong)));
+    PUMIT__TRY(
+        pumit__json_set(item, "sensitivity", pumit__json_number(pumit__table_sensitivity(table))));
+    PUMIT__TRY(
+        pumit__json_set(item, "specificity", pumit__json_number(pumit__table_specificity(table))));
+    PUMIT__TRY(pumit__json_set(item, "precision", pumit__json_number(ratio(right, right + wrong))));
+    PUMIT__TRY(pumit__json_set(item, "f1",
+                               pumit__json_number(ratio(2 * right, 2 * right + wrong + missed))));
+    return pumit__json_set(item, "auc", pumit__json_number(counter->areas[c]));
 }
 
 /* Takes `item`, also on failure. */
-static pumit_status append(cJSON **out, cJSON *array, cJSON *item)
-{
-    *out = item;
-    if (item && cJSON_AddItemToArray(array, item)) return PUMIT_OK;
-    cJSON_Delete(item);
-    return pumit__fail_memory((int64_t)sizeof *item, "a report");
-}
-
 static pumit_status put_classes(cJSON *report, const pumit__counter *counter)
 {
     PUMIT__TRY(pumit__json_set(report, "per_class", cJSON_CreateArray()));
     cJSON *const list = cJSON_GetObjectItemCaseSensitive(report, "per_class"), *item;
     for (int64_t c = 0; c < counter->judged.classes; c++) {
-        PUMIT__TRY(append(&item, list, cJSON_CreateObject()));
+        PUMIT__TRY(pumit__json_append(&item, list, cJSON_CreateObject()));
         PUMIT__TRY(put_class(item, counter, c));
     }
     return PUMIT_OK;
@@ -161,8 +151,8 @@ static pumit_status put_rows(cJSON *matrix, const double *cells, int64_t rows, i
 {
     cJSON *row;
     for (int64_t r = 0; r < rows; r++)
-        PUMIT__TRY(
-            append(&row, matrix, cJSON_CreateDoubleArray(cells + r * columns, (int)columns)));
+        PUMIT__TRY(pumit__json_append(&row, matrix,
+                                      cJSON_CreateDoubleArray(cells + r * columns, (int)columns)));
     return PUMIT_OK;
 }
 
@@ -173,7 +163,7 @@ static pumit_status put_label_matrices(cJSON *list, const pumit__counter *counte
         double cells[4];
         cJSON *matrix;
         for (int k = 0; k < 4; k++) cells[k] = (double)counter->tables[c].images[k];
-        PUMIT__TRY(append(&matrix, list, cJSON_CreateArray()));
+        PUMIT__TRY(pumit__json_append(&matrix, list, cJSON_CreateArray()));
         PUMIT__TRY(put_rows(matrix, cells, 2, 2));
     }
     return PUMIT_OK;
@@ -198,11 +188,11 @@ static pumit_status put_all(cJSON *report, const pumit__counter *counter, bootst
 {
     const pumit__judged *const judged = &counter->judged;
     PUMIT__TRY(pumit__json_set(report, "task", cJSON_CreateString(pumit__task_name(judged->task))));
-    PUMIT__TRY(put(report, "count", (double)judged->n));
-    PUMIT__TRY(put(report, "classes", (double)judged->classes));
-    PUMIT__TRY(put(report, "bootstrap", (double)b->resamples));
-    PUMIT__TRY(put(report, "confidence", b->confidence));
-    PUMIT__TRY(put(report, "seed", (double)b->seed));
+    PUMIT__TRY(pumit__json_set(report, "count", pumit__json_number((double)judged->n)));
+    PUMIT__TRY(pumit__json_set(report, "classes", pumit__json_number((double)judged->classes)));
+    PUMIT__TRY(pumit__json_set(report, "bootstrap", pumit__json_number((double)b->resamples)));
+    PUMIT__TRY(pumit__json_set(report, "confidence", pumit__json_number(b->confidence)));
+    PUMIT__TRY(pumit__json_set(report, "seed", pumit__json_number((double)b->seed)));
     PUMIT__TRY(put_merits(report, counter, b));
     PUMIT__TRY(put_classes(report, counter));
     return put_confusion(report, counter);

@@ -113,18 +113,13 @@ double pumit__figures_get(const pumit__figures *figures, const char *name)
     return i < figures->count && figures->length[i] == 0 ? figures->value[i] : NAN;
 }
 
-static cJSON *number_json(double value)
-{
-    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
-}
-
 /* NULL when out of memory. */
 static cJSON *figure_json(const pumit__figures *figures, int32_t i)
 {
-    if (figures->length[i] == 0) return number_json(figures->value[i]);
+    if (figures->length[i] == 0) return pumit__json_number(figures->value[i]);
     cJSON *array = cJSON_CreateArray();
     for (int32_t k = 0; array && k < figures->length[i]; k++) {
-        cJSON *number = number_json(figures->listed[figures->start[i] + k]);
+        cJSON *number = pumit__json_number(figures->listed[figures->start[i] + k]);
         if (cJSON_AddItemToArray(array, number)) continue;
         cJSON_Delete(number);
         cJSON_Delete(array);

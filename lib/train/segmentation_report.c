@@ -166,12 +166,6 @@ static double deviation_of(const double *values, int64_t count)
 }
 
 /* null where the number is not finite. */
-static pumit_status put(cJSON *object, const char *name, double value)
-{
-    return pumit__json_set(object, name,
-                           isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull());
-}
-
 static pumit_status put_interval(cJSON *figure, const pumit_segmentation_report *report,
                                  const double *values, int64_t count)
 {
@@ -188,19 +182,22 @@ static pumit_status put_interval(cJSON *figure, const pumit_segmentation_report 
     const double low = pumit__quantile(means, report->resamples, (1 - report->confidence) / 2),
                  high = pumit__quantile(means, report->resamples, (1 + report->confidence) / 2);
     free(means);
-    PUMIT__TRY(put(figure, "low", low));
-    return put(figure, "high", high);
+    PUMIT__TRY(pumit__json_set(figure, "low", pumit__json_number(low)));
+    return pumit__json_set(figure, "high", pumit__json_number(high));
 }
 
 /* `values`: of the cases that have one. */
 static pumit_status put_figure(cJSON *figure, const pumit_segmentation_report *report,
                                const double *values, int64_t count, int64_t infinite)
 {
-    PUMIT__TRY(put(figure, "mean", count > 0 ? mean_of(values, count) : (double)NAN));
-    if (count > 1) PUMIT__TRY(put(figure, "sd", deviation_of(values, count)));
+    PUMIT__TRY(pumit__json_set(
+        figure, "mean", pumit__json_number(count > 0 ? mean_of(values, count) : (double)NAN)));
+    if (count > 1)
+        PUMIT__TRY(pumit__json_set(figure, "sd", pumit__json_number(deviation_of(values, count))));
     if (count > 1 && report->resamples > 0) PUMIT__TRY(put_interval(figure, report, values, count));
-    PUMIT__TRY(put(figure, "count", (double)count));
-    return infinite > 0 ? put(figure, "infinite", (double)infinite) : PUMIT_OK;
+    PUMIT__TRY(pumit__json_set(figure, "count", pumit__json_number((double)count)));
+    return infinite > 0 ? pumit__json_set(figure, "infinite", pumit__json_number((double)infinite))
+                        : PUMIT_OK;
 }
 
 /* The figures of a class, or of all as case_score() has them. */
@@ -228,14 +225,6 @@ static pumit_status put_figures(cJSON *object, const pumit_segmentation_report *
 /* --------------------------------------------------------------------------------------------- JSON */
 
 /* A new object at the end of an array. */
-static pumit_status append(cJSON **out, cJSON *array)
-{
-    *out = cJSON_CreateObject();
-    if (*out && cJSON_AddItemToArray(array, *out)) return PUMIT_OK;
-    cJSON_Delete(*out);
-    return pumit__fail_memory((int64_t)sizeof **out, "a report");
-}
-
 static pumit_status put_array(cJSON **out, cJSON *object, const char *name)
 {
     PUMIT__TRY(pumit__json_set(object, name, cJSON_CreateArray()));
@@ -250,12 +239,16 @@ static pumit_status put_case(cJSON *object, const judged *of)
     PUMIT__TRY(put_array(&list, object, "classes"));
     for (int64_t i = 0; i < of->count; i++) {
         const entry *const e = &of->entries[i];
-        PUMIT__TRY(append(&item, list));
-        PUMIT__TRY(put(item, "class", e->class));
+        PUMIT__TRY(pumit__json_append(&item, list, cJSON_CreateObject()));
+        PUMIT__TRY(pumit__json_set(item, "class", pumit__json_number(e->class)));
         for (score_kind kind = 0; kind < SCORES; kind++)
-            PUMIT__TRY(put(item, NAMES[kind], score_of(e, kind)));
-        PUMIT__TRY(put(item, "predicted_ml", (double)e->score.overlap.predicted * of->voxel_ml));
-        PUMIT__TRY(put(item, "reference_ml", (double)e->score.overlap.reference * of->voxel_ml));
+            PUMIT__TRY(pumit__json_set(item, NAMES[kind], pumit__json_number(score_of(e, kind))));
+        PUMIT__TRY(
+            pumit__json_set(item, "predicted_ml",
+                            pumit__json_number((double)e->score.overlap.predicted * of->voxel_ml)));
+        PUMIT__TRY(
+            pumit__json_set(item, "reference_ml",
+                            pumit__json_number((double)e->score.overlap.reference * of->voxel_ml)));
     }
     return PUMIT_OK;
 }
@@ -271,8 +264,8 @@ static pumit_status put_classes(cJSON *tree, const pumit_segmentation_report *re
     for (int c = 1; c < PUMIT__MOST_CLASSES; c++) {
         if (!there[c]) continue;
         const cJSON *const name = cJSON_GetArrayItem(report->class_names, c);
-        PUMIT__TRY(append(&item, list));
-        PUMIT__TRY(put(item, "class", c));
+        PUMIT__TRY(pumit__json_append(&item, list, cJSON_CreateObject()));
+        PUMIT__TRY(pumit__json_set(item, "class", pumit__json_number(c)));
         if (name) PUMIT__TRY(pumit__json_set(item, "name", cJSON_CreateString(name->valuestring)));
         PUMIT__TRY(put_figures(item, report, c));
     }
@@ -283,15 +276,15 @@ static pumit_status put_classes(cJSON *tree, const pumit_segmentation_report *re
 static pumit_status put_all(cJSON *tree, const pumit_segmentation_report *report)
 {
     cJSON *list, *item;
-    PUMIT__TRY(put(tree, "count", (double)report->count));
-    PUMIT__TRY(put(tree, "tolerance_mm", report->tolerance_mm));
-    PUMIT__TRY(put(tree, "bootstrap", (double)report->resamples));
-    PUMIT__TRY(put(tree, "confidence", report->confidence));
-    PUMIT__TRY(put(tree, "seed", (double)report->seed));
+    PUMIT__TRY(pumit__json_set(tree, "count", pumit__json_number((double)report->count)));
+    PUMIT__TRY(pumit__json_set(tree, "tolerance_mm", pumit__json_number(report->tolerance_mm)));
+    PUMIT__TRY(pumit__json_set(tree, "bootstrap", pumit__json_number((double)report->resamples)));
+    PUMIT__TRY(pumit__json_set(tree, "confidence", pumit__json_number(report->confidence)));
+    PUMIT__TRY(pumit__json_set(tree, "seed", pumit__json_number((double)report->seed)));
     PUMIT__TRY(put_classes(tree, report));
     PUMIT__TRY(put_array(&list, tree, "cases"));
     for (int64_t i = 0; i < report->count; i++) {
-        PUMIT__TRY(append(&item, list));
+        PUMIT__TRY(pumit__json_append(&item, list, cJSON_CreateObject()));
         PUMIT__TRY(put_case(item, &report->cases[i]));
     }
     return PUMIT_OK;
