@@ -92,6 +92,9 @@ typedef struct {
     int64_t batch, m, n, k, lda, ldb, ldc, a_batch_stride, b_batch_stride, c_batch_stride;
     double alpha, beta;
     int32_t trans_a, trans_b;
+    int32_t
+        b_dtype; /* 0: b is real; PUMIT_BF16 or PUMIT_F16: stored so, and a may be rounded alike */
+    int32_t reserved;
 } pumit_matmul_args;
 
 /** Forward also writes mean and rstd = 1/sqrt(var + eps) of each row (rows), which backward reads. */
@@ -149,10 +152,15 @@ typedef struct {
     void *dst;          /* as src; may be src */
     int64_t n, length, heads, head_dim, skip, angle_batch_stride;
     int32_t inverse, reserved;
+    int64_t row; /* distance between tokens in src and dst; 0: packed */
 } pumit_rope_args;
 
-/** All of q, k, v, dst and their gradients: (n, length, heads, head_dim), packed. lse: (n, heads, length), the log of the
- * softmax's denominator, max included. Forward writes dst and lse; backward is given both. */
+/**
+ * All of q, k, v, dst and their gradients: (n, length, heads, head_dim). lse: (n, heads, length), the log of the
+ * softmax's denominator, max included. Forward writes dst and lse; backward is given both.
+ * With `offsets`, n sequences of different lengths lie end to end: sequence i is the tokens offsets[i] .. offsets[i + 1],
+ * offsets[0] is 0, `length` is the longest, lse is (heads, offsets[n]).
+ */
 typedef struct {
     const void *q, *k, *v;
     void *dst, *lse;
@@ -160,13 +168,18 @@ typedef struct {
     void *diff_q, *diff_k, *diff_v;
     int64_t n, length, heads, head_dim;
     double scale;
+    const int64_t *offsets; /* (n + 1), on the host, or NULL: all of `length` */
+    int64_t
+        row; /* distance between tokens in q, k, v and their gradients; 0: packed. dst and diff_dst are packed */
 } pumit_attention_args;
 
-/** dst = gate sigmoid(gate) value. */
+/** dst = gate sigmoid(gate) value. With `row`, gate, value and their gradients are rows of `channels` at that distance, n of
+ * them in all counting elements; dst and diff_dst are packed. */
 typedef struct {
     const void *gate, *value, *diff_dst; /* n */
     void *dst, *diff_gate, *diff_value;  /* n */
     int64_t n;
+    int64_t channels, row; /* row 0: packed, channels is not read */
 } pumit_swiglu_args;
 
 /**
