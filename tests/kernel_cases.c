@@ -177,6 +177,24 @@ void also_at(kernel_array *a, size_t slot)
     a->role = ROLE_ADD;
 }
 
+int64_t pick_row(kernel_case *c, int64_t width)
+{
+    const int64_t rows[] = {0, width, 3 * width, width + 1 + random_below(c, 20)};
+    return c->large ? 0 : rows[random_below(c, 4)];
+}
+
+int64_t span_of(int64_t rows, int64_t width, int64_t row)
+{
+    return row && rows > 0 ? (rows - 1) * row + width : rows * width;
+}
+
+void blank_gaps(kernel_array *a, int64_t width, int64_t row)
+{
+    for (int64_t i = 0; row && i < a->count; i++) {
+        if (i % row >= width) a->values[i] = (double)NAN;
+    }
+}
+
 void set_pointer(kernel_args *args, const kernel_array *a, void *memory)
 {
     for (int s = 0; s < a->slot_count; s++) {

@@ -73,6 +73,7 @@ typedef struct {
     uint64_t seed, random;
     kernel_fill fill;
     kernel_args args; /* pointers still NULL */
+    int64_t host[8];  /* small arrays that the arguments point to */
     kernel_array arrays[KERNEL_ARRAYS];
     int count;
     char shape[240];
@@ -159,6 +160,12 @@ void also_at(kernel_array *a, size_t slot);        /* work in place */
 
 /* calloc() that ends the test where there is no memory. */
 void *allocate_zeros(size_t bytes);
+
+/* Distances between rows of `width`, 0 meaning that they are packed, and the elements that such rows span. The
+ * gaps of `a` are made NaN: who reads them is found out, and so is who writes to them. */
+int64_t pick_row(kernel_case *c, int64_t width);
+int64_t span_of(int64_t rows, int64_t width, int64_t row);
+void blank_gaps(kernel_array *a, int64_t width, int64_t row);
 
 /* Puts `memory` into the slots of `a` in the arguments. */
 void set_pointer(kernel_args *args, const kernel_array *a, void *memory);

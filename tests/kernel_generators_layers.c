@@ -268,8 +268,11 @@ void case_rope(kernel_case *c)
     const int64_t angles = (args->length - args->skip) * args->head_dim / 2;
     args->angle_batch_stride = maybe(c) ? angles : 0;
     const int64_t tables = args->angle_batch_stride ? args->n * angles : angles;
-    const int64_t count = args->n * args->length * args->heads * args->head_dim;
+    const int64_t width = args->heads * args->head_dim;
+    args->row = pick_row(c, width);
+    const int64_t count = span_of(args->n * args->length, width, args->row);
     kernel_array *src = add_array(c, AT(rope, src), SRC, count, c->fill);
+    blank_gaps(src, width, args->row);
     const kernel_array *angle = add_array(c, AT(rope, cosine), SRC, tables, FILL_LARGE);
     kernel_array *sine = add_array(c, AT(rope, sine), SRC, tables, FILL_ZERO);
     for (int64_t i = 0; i < tables; i++) {
@@ -285,9 +288,12 @@ void case_rope(kernel_case *c)
         add_array(c, AT(rope, dst), DST, count, c->fill);
     }
     c->flops = 3 * (double)count;
-    describe(c, "n %lld length %lld heads %lld head_dim %lld skip %lld stride %lld inverse %d%s",
-             LL(args->n), LL(args->length), LL(args->heads), LL(args->head_dim), LL(args->skip),
-             LL(args->angle_batch_stride), args->inverse, c->count == 3 ? " in place" : "");
+    describe(
+        c,
+        "n %lld length %lld heads %lld head_dim %lld row %lld skip %lld stride %lld inverse %d%s",
+        LL(args->n), LL(args->length), LL(args->heads), LL(args->head_dim), LL(args->row),
+        LL(args->skip), LL(args->angle_batch_stride), args->inverse,
+        c->count == 3 ? " in place" : "");
 }
 
 /* q and k are scaled so that no fill gives scores beyond some thousands, where floats stop telling. */

@@ -5,10 +5,9 @@
  */
 #include "reference.h"
 
-static void rotate_token(const pumit_rope_args *args, int64_t n, int64_t t)
+static void rotate_token(const pumit_rope_args *args, int64_t row, int64_t n, int64_t t)
 {
-    const int64_t half = args->head_dim / 2, width = args->heads * args->head_dim;
-    const int64_t token = (n * args->length + t) * width;
+    const int64_t half = args->head_dim / 2, token = (n * args->length + t) * row;
     const int64_t angles = n * args->angle_batch_stride + (t - args->skip) * half;
     const real *src = (const real *)args->src + token;
     const real *cosine = (const real *)args->cosine + angles;
@@ -28,15 +27,16 @@ static void rotate_token(const pumit_rope_args *args, int64_t n, int64_t t)
 pumit_status NAME(rope)(void *device, const pumit_rope_args *args)
 {
     const int64_t L = args->length, width = args->heads * args->head_dim, tokens = args->n * L;
+    const int64_t row = args->row ? args->row : width;
     const real *src = args->src;
     real *dst = args->dst;
     if (args->head_dim % 2 != 0 || args->skip < 0) return PUMIT_ERROR_INVALID_ARGUMENT;
 #pragma omp parallel for num_threads(team(device, tokens *width))
     for (int64_t i = 0; i < tokens; i++) {
         if (i % L >= args->skip) {
-            rotate_token(args, i / L, i % L);
+            rotate_token(args, row, i / L, i % L);
         } else if (src != dst) {
-            memcpy(dst + i * width, src + i * width, (size_t)width * sizeof *dst);
+            memcpy(dst + i * row, src + i * row, (size_t)width * sizeof *dst);
         }
     }
     return PUMIT_OK;

@@ -26,6 +26,7 @@ pumit_status PUMIT__CPU_KERNEL(rope)(pumit__cpu_device *device, const pumit_rope
     (void)device;
     if (args->head_dim % 2) return PUMIT_DECLINED;
     const int64_t length = args->length, width = args->heads * args->head_dim, skip = args->skip;
+    const int64_t row = args->row ? args->row : width;
     const int64_t tokens = args->n * length, half = args->head_dim / 2;
     const float *src = args->src, *cosine = args->cosine, *sine = args->sine;
     const float sign = args->inverse ? -1.0f : 1.0f;
@@ -35,10 +36,10 @@ pumit_status PUMIT__CPU_KERNEL(rope)(pumit__cpu_device *device, const pumit_rope
         const int64_t n = t / length, l = t % length;
         if (l >= skip) {
             const int64_t at = n * args->angle_batch_stride + (l - skip) * half;
-            rotate(src + t * width, cosine + at, sine + at, dst + t * width, args->heads,
+            rotate(src + t * row, cosine + at, sine + at, dst + t * row, args->heads,
                    args->head_dim, sign);
         } else if (src != dst) {
-            memcpy(dst + t * width, src + t * width, (size_t)width * sizeof *dst);
+            memcpy(dst + t * row, src + t * row, (size_t)width * sizeof *dst);
         }
     }
     return PUMIT_OK;
