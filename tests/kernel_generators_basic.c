@@ -309,26 +309,41 @@ void case_unary_backward(kernel_case *c)
     if (args->kind == PUMIT_UNARY_GELU) c->floor = 8 * largest(diff);
 }
 
-void case_swiglu_forward(kernel_case *c)
+/* Gives the elements that gate, value and their gradients span. */
+static int64_t swiglu_arrays(kernel_case *c)
 {
     pumit_swiglu_args *args = &c->args.swiglu;
     args->n = pick(c, 2000, 501 * 2048, 2000000, 8000000);
-    add_array(c, AT(swiglu, gate), SRC, args->n, c->fill);
-    add_array(c, AT(swiglu, value), SRC, args->n, FILL_NORMAL);
-    add_array(c, AT(swiglu, dst), DST, args->n, c->fill);
+    if (maybe(c)) {
+        args->channels = random_size(c, 2100);
+        args->row = pick_row(c, args->channels);
+        args->n = args->channels * random_below(c, 5);
+    }
+    const int64_t rows = args->row ? args->n / args->channels : 1;
+    const int64_t width = args->row ? args->channels : args->n;
+    const int64_t span = span_of(rows, width, args->row);
+    blank_gaps(add_array(c, AT(swiglu, gate), SRC, span, c->fill), width, args->row);
+    blank_gaps(add_array(c, AT(swiglu, value), SRC, span, FILL_NORMAL), width, args->row);
     c->local = 1;
     c->sparse |= c->fill == FILL_LARGE;
     c->flops = 10 * (double)args->n;
-    describe(c, "n %lld", (long long)args->n);
+    describe(c, "n %lld channels %lld row %lld", (long long)args->n, (long long)args->channels,
+             (long long)args->row);
+    return span;
+}
+
+void case_swiglu_forward(kernel_case *c)
+{
+    swiglu_arrays(c);
+    add_array(c, AT(swiglu, dst), DST, c->args.swiglu.n, c->fill);
 }
 
 void case_swiglu_backward(kernel_case *c)
 {
-    pumit_swiglu_args *args = &c->args.swiglu;
-    case_swiglu_forward(c);
-    add_array(c, AT(swiglu, diff_dst), SRC, args->n, FILL_NORMAL);
-    c->arrays[2].slots[0] = AT(swiglu, diff_gate);
-    add_array(c, AT(swiglu, diff_value), DST, args->n, c->fill);
+    const int64_t span = swiglu_arrays(c);
+    add_array(c, AT(swiglu, diff_dst), SRC, c->args.swiglu.n, FILL_NORMAL);
+    add_array(c, AT(swiglu, diff_gate), DST, span, c->fill);
+    add_array(c, AT(swiglu, diff_value), DST, span, c->fill);
 }
 
 void case_adamw(kernel_case *c)

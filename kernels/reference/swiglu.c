@@ -10,13 +10,20 @@ static double sigmoid(double x)
     return 1 / (1 + exp(-x));
 }
 
+/* Where element i of dst lies in gate, value and their gradients. */
+static int64_t spread(const pumit_swiglu_args *args, int64_t i)
+{
+    return args->row ? i / args->channels * args->row + i % args->channels : i;
+}
+
 pumit_status NAME(swiglu_forward)(void *device, const pumit_swiglu_args *args)
 {
     const real *gate = args->gate, *value = args->value;
     real *dst = args->dst;
 #pragma omp parallel for num_threads(team(device, 8 * args->n))
     for (int64_t i = 0; i < args->n; i++) {
-        dst[i] = (real)(gate[i] * sigmoid(gate[i]) * value[i]);
+        const int64_t at = spread(args, i);
+        dst[i] = (real)(gate[at] * sigmoid(gate[at]) * value[at]);
     }
     return PUMIT_OK;
 }
@@ -27,9 +34,10 @@ pumit_status NAME(swiglu_backward)(void *device, const pumit_swiglu_args *args)
     real *diff_gate = args->diff_gate, *diff_value = args->diff_value;
 #pragma omp parallel for num_threads(team(device, 8 * args->n))
     for (int64_t i = 0; i < args->n; i++) {
-        const double g = gate[i], s = sigmoid(g), not_s = sigmoid(-g);
-        diff_gate[i] = (real)((double)diff_dst[i] * value[i] * s * (1 + g * not_s));
-        diff_value[i] = (real)(diff_dst[i] * g * s);
+        const int64_t at = spread(args, i);
+        const double g = gate[at], s = sigmoid(g), not_s = sigmoid(-g);
+        diff_gate[at] = (real)((double)diff_dst[i] * value[at] * s * (1 + g * not_s));
+        diff_value[at] = (real)(diff_dst[i] * g * s);
     }
     return PUMIT_OK;
 }
