@@ -296,32 +296,61 @@ void case_rope(kernel_case *c)
         c->count == 3 ? " in place" : "");
 }
 
-/* q and k are scaled so that no fill gives scores beyond some thousands, where floats stop telling. */
-static void attention_arrays(kernel_case *c)
+/* Sequences end to end, some of them empty or of one token. Gives the tokens of all. */
+static int64_t pick_sequences(kernel_case *c)
+{
+    pumit_attention_args *args = &c->args.attention;
+    if (!maybe(c)) return args->n * args->length;
+    args->n = 1 + random_below(c, 6);
+    args->length = 0;
+    args->offsets = c->host;
+    for (int64_t i = 0; i < args->n; i++) {
+        const int64_t lengths[] = {0, 1, random_size(c, 20), random_size(c, 300)};
+        const int64_t length = i == 0 ? lengths[3] : lengths[random_below(c, 4)];
+        args->length = length > args->length ? length : args->length;
+        c->host[i + 1] = c->host[i] + length;
+    }
+    return c->host[args->n];
+}
+
+static kernel_array *add_tokens(kernel_case *c, size_t slot, kernel_role role, int64_t tokens,
+                                kernel_fill fill)
+{
+    const pumit_attention_args *args = &c->args.attention;
+    const int64_t width = args->heads * args->head_dim;
+    kernel_array *a = add_array(c, slot, role, span_of(tokens, width, args->row), fill);
+    blank_gaps(a, width, args->row);
+    return a;
+}
+
+/* q and k are scaled so that no fill gives scores beyond some thousands, where floats stop telling. Gives the
+ * tokens of all sequences. */
+static int64_t attention_arrays(kernel_case *c)
 {
     pumit_attention_args *args = &c->args.attention;
     args->n = c->large ? 1 : 1 + random_below(c, 2);
-    args->length = pick(c, 80, 101, 501, 1001);
+    args->length = pick(c, 80, 101, 501, 2001);
     args->heads = pick(c, 4, 12, 12, 12);
     args->head_dim = pick(c, 80, 64, 64, 64);
     args->scale = maybe(c) ? 0.3 : 1 / sqrt((double)args->head_dim);
-    const int64_t count = args->n * args->length * args->heads * args->head_dim;
+    args->row = pick_row(c, args->heads * args->head_dim);
+    const int64_t tokens = pick_sequences(c), width = args->heads * args->head_dim;
     const double factor = c->fill == FILL_LARGE || c->fill == FILL_MIXED ? 0.02
                           : c->fill == FILL_OFFSET                       ? 0.2
                                                                          : 1;
-    kernel_array *q = add_array(c, AT(attention, q), SRC, count, c->fill);
-    kernel_array *k = add_array(c, AT(attention, k), SRC, count, c->fill);
-    scale_values(q, factor);
-    scale_values(k, factor);
-    add_array(c, AT(attention, v), SRC, count, maybe(c) ? c->fill : FILL_NORMAL);
-    add_array(c, AT(attention, dst), DST, count, c->fill);
-    add_array(c, AT(attention, lse), DST, args->n * args->heads * args->length, c->fill);
+    scale_values(add_tokens(c, AT(attention, q), SRC, tokens, c->fill), factor);
+    scale_values(add_tokens(c, AT(attention, k), SRC, tokens, c->fill), factor);
+    add_tokens(c, AT(attention, v), SRC, tokens, maybe(c) ? c->fill : FILL_NORMAL);
+    add_array(c, AT(attention, dst), DST, tokens * width, c->fill);
+    add_array(c, AT(attention, lse), DST, args->heads * tokens, c->fill);
     c->floor = 8;
     c->terms = (double)args->length;
-    c->flops = 4.0 * (double)args->length * (double)count;
+    c->flops = 4.0 * (double)args->length * (double)(tokens * width);
     c->sparse |= args->length == 1;
-    describe(c, "n %lld length %lld heads %lld head_dim %lld scale %g", LL(args->n),
-             LL(args->length), LL(args->heads), LL(args->head_dim), args->scale);
+    describe(c, "n %lld length %lld heads %lld head_dim %lld row %lld scale %g%s", LL(args->n),
+             LL(args->length), LL(args->heads), LL(args->head_dim), LL(args->row), args->scale,
+             args->offsets ? ", offsets" : "");
+    return tokens;
 }
 
 void case_attention_forward(kernel_case *c)
@@ -331,15 +360,14 @@ void case_attention_forward(kernel_case *c)
 
 void case_attention_backward(kernel_case *c)
 {
-    attention_arrays(c);
+    const int64_t tokens = attention_arrays(c);
     run_on_values(c, KERNEL_attention_forward);
     c->arrays[3].role = c->arrays[4].role = SRC;
     c->arrays[4].unit = 1;
-    const int64_t count = c->arrays[0].count;
-    add_array(c, AT(attention, diff_dst), SRC, count, FILL_NORMAL);
-    add_array(c, AT(attention, diff_q), DST, count, c->fill);
-    add_array(c, AT(attention, diff_k), DST, count, c->fill);
-    add_array(c, AT(attention, diff_v), DST, count, c->fill);
+    add_array(c, AT(attention, diff_dst), SRC, c->arrays[3].count, FILL_NORMAL);
+    add_tokens(c, AT(attention, diff_q), DST, tokens, c->fill);
+    add_tokens(c, AT(attention, diff_k), DST, tokens, c->fill);
+    add_tokens(c, AT(attention, diff_v), DST, tokens, c->fill);
     /* one-hot rows and equal keys have no gradient */
     c->sparse |= c->fill == FILL_EQUAL || c->fill == FILL_LARGE || c->fill == FILL_MIXED;
     c->flops *= 2.5;

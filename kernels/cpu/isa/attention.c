@@ -10,6 +10,8 @@
 
 /** Working memory of one thread. */
 typedef struct {
+    float *keys, *values;         /* of one head: (key_blocks, dim, KEYS), (padded, width) */
+    int64_t packed;               /* which one */
     float *query, *sums, *scores; /* (QUERIES, width) scaled, (QUERIES, width), (QUERIES, KEYS) */
     float most[QUERIES];
     lanes total[QUERIES]; /* the denominator, to be summed over lanes */
@@ -36,14 +38,13 @@ static inline float weigh_row(float *scores, int64_t keys, int64_t used, float *
     return before;
 }
 
-/** One block of keys: scores, weights, and their sum of values. */
+/** One block of `count` keys: scores, weights, and their sum of values. */
 static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, int64_t block,
-                     const float *keys, const float *values)
+                     int64_t count)
 {
-    const int64_t count = least(KEYS, s->length - block * KEYS);
     const int64_t used = (count + LANES - 1) / LANES * LANES;
     const block_product scores = {.a = b->query,
-                                  .b = keys + block * s->dim * KEYS,
+                                  .b = b->keys + block * s->dim * KEYS,
                                   .c = b->scores,
                                   .m = rows,
                                   .n = used,
@@ -62,7 +63,7 @@ static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, i
         for (int64_t c = 0; c < s->width; c++) sums[c] *= before;
     }
     const block_product mix = {.a = b->scores,
-                               .b = values + block * KEYS * s->width,
+                               .b = b->values + block * KEYS * s->width,
                                .c = b->sums,
                                .m = rows,
                                .n = s->width,
@@ -77,21 +78,21 @@ static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, i
 
 /** All keys for queries first .. of one head. */
 static void run_queries(const pumit_attention_args *args, const attention_shape *s,
-                        forward_block *b, int64_t head, int64_t first, const float *keys,
-                        const float *values)
+                        forward_block *b, const attention_head *head, int64_t first)
 {
-    const int64_t rows = least(QUERIES, s->length - first), offset = head_offset(args, head);
-    pack_rows(s, (const float *)args->q + offset, first, rows, (float)args->scale, b->query);
+    const int64_t rows = least(QUERIES, head->length - first);
+    const float *q = (const float *)args->q + head->in + first * s->row;
+    pack_rows(s, q, s->row, rows, (float)args->scale, b->query);
     memset(b->sums, 0, (size_t)(rows * s->width) * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
         b->most[r] = -INFINITY;
         b->total[r] = (lanes){0};
     }
-    for (int64_t block = 0; block < s->key_blocks; block++)
-        add_keys(s, b, rows, block, keys, values);
-    float *lse = (float *)args->lse + head * s->length + first;
+    for (int64_t block = 0; block < head->key_blocks; block++)
+        add_keys(s, b, rows, block, least(KEYS, head->length - block * KEYS));
+    float *lse = (float *)args->lse + head->lse + first;
     for (int64_t r = 0; r < rows; r++) {
-        float *dst = (float *)args->dst + offset + (first + r) * s->row;
+        float *dst = (float *)args->dst + head->out + (first + r) * s->packed;
         const float *sums = b->sums + r * s->width, total = lanes_sum(b->total[r]);
         const float factor = 1.0f / total;
 #pragma omp simd
@@ -100,41 +101,62 @@ static void run_queries(const pumit_attention_args *args, const attention_shape 
     }
 }
 
+static int64_t block_floats(const attention_shape *s)
+{
+    return s->padded * (s->dim + s->width) + QUERIES * (2 * s->width + KEYS);
+}
+
+static void place_block(forward_block *b, const attention_shape *s, float *memory)
+{
+    b->values = memory;
+    b->query = b->values + s->padded * s->width;
+    b->sums = b->query + QUERIES * s->width;
+    b->scores = b->sums + QUERIES * s->width;
+    b->keys = b->scores + QUERIES * KEYS;
+    b->packed = -1;
+}
+
+/** Queries first .. end of head number `index`. A head's keys are packed by each thread that meets it. */
+static void run_part(const pumit_attention_args *args, const attention_shape *s, forward_block *b,
+                     int64_t index, int64_t first, int64_t count)
+{
+    const attention_head head = head_of(args, s, index);
+    const int64_t end = least(first + count, head.length);
+    if (first < end && b->packed != index) {
+        pack_transposed(s, (const float *)args->k + head.in, head.length, b->keys);
+        pack_rows(s, (const float *)args->v + head.in, s->row, head.length, 1.0f, b->values);
+        b->packed = index;
+    }
+    for (int64_t q = first; q < end; q += QUERIES) run_queries(args, s, b, &head, q);
+}
+
+/** Queries that a thread takes at a time: a whole head, or less where there are few heads for the threads. */
+static int64_t part_of(const attention_shape *s, int32_t threads)
+{
+    const double share = s->work / (4.0 * threads * (double)s->longest);
+    const int64_t blocks = (int64_t)(share / QUERIES);
+    return QUERIES * (blocks < 4 ? 4 : least(blocks, 16));
+}
+
 pumit_status PUMIT__CPU_KERNEL(attention_forward)(pumit__cpu_device *device,
                                                   const pumit_attention_args *args)
 {
-    const attention_shape s = shape_of_attention(args);
+    attention_shape s = shape_of_attention(args);
     const int64_t heads = args->n * args->heads;
-    if (heads <= 0 || s.length <= 0 || s.dim <= 0) return PUMIT_DECLINED;
-    const int64_t key_floats = s.dim * s.padded, value_floats = s.width * s.padded;
-    const int64_t own_floats = QUERIES * (2 * s.width + KEYS);
-    float *scratch = pumit__cpu_scratch(
-        device, (heads * (key_floats + value_floats) + device->threads * own_floats) *
-                    (int64_t)sizeof(float));
+    if (heads <= 0 || s.longest <= 0 || s.dim <= 0) return PUMIT_DECLINED;
+    char *scratch = pumit__cpu_scratch(
+        device, order_bytes(args) + device->threads * block_floats(&s) * (int64_t)sizeof(float));
     if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
-    float *values = scratch, *keys = values + heads * value_floats;
-#pragma omp parallel if (heads * s.length * s.length * s.dim >= PUMIT__CPU_SERIAL)
+    order_sequences(args, &s, (attention_sequence *)(void *)scratch);
+    float *blocks = (float *)(void *)(scratch + order_bytes(args));
+    const int64_t count = part_of(&s, device->threads), parts = blocks_of(s.longest, count);
+#pragma omp parallel if (s.work * (double)s.dim >= PUMIT__CPU_SERIAL)
     {
         forward_block b;
-        b.query = keys + heads * key_floats + omp_get_thread_num() * own_floats;
-        b.sums = b.query + QUERIES * s.width;
-        b.scores = b.sums + QUERIES * s.width;
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < heads * s.key_blocks; i++) {
-            const int64_t head = i / s.key_blocks, block = i % s.key_blocks;
-            const int64_t offset = head_offset(args, head);
-            pack_transposed(&s, (const float *)args->k + offset, block,
-                            keys + head * key_floats + block * s.dim * KEYS);
-            pack_rows(&s, (const float *)args->v + offset, block * KEYS,
-                      least(KEYS, s.length - block * KEYS), 1.0f,
-                      values + head * value_floats + block * KEYS * s.width);
-        }
+        place_block(&b, &s, blocks + omp_get_thread_num() * block_floats(&s));
 #pragma omp for schedule(dynamic)
-        for (int64_t i = 0; i < heads * s.query_blocks; i++) {
-            const int64_t head = i / s.query_blocks;
-            run_queries(args, &s, &b, head, i % s.query_blocks * QUERIES, keys + head * key_floats,
-                        values + head * value_floats);
-        }
+        for (int64_t i = 0; i < heads * parts; i++)
+            run_part(args, &s, &b, i / parts, i % parts * count, count);
     }
     return PUMIT_OK;
 }

@@ -7,61 +7,130 @@
 #include "kernels/cpu/isa/isa.h"
 #include "kernels/cpu/isa/math.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define QUERIES 48 /* rows of a block: a multiple of TILE_ROWS */
 #define KEYS    128
 
 typedef struct {
-    int64_t dim, width;     /* head_dim, and padded to whole vectors */
-    int64_t length, padded; /* tokens, and padded to whole key blocks */
-    int64_t row;            /* distance between tokens in q, k, v */
-    int64_t key_blocks, query_blocks;
+    int64_t length, index;
+} attention_sequence;
+
+/** Sizes of a call. */
+typedef struct {
+    int64_t dim, width;      /* head_dim, and padded to whole vectors */
+    int64_t row, packed;     /* distance between tokens in q, k, v and their gradients; in dst */
+    int64_t longest, padded; /* tokens of the longest sequence, and padded to whole key blocks */
+    double work;             /* products of a query with a key, over all heads */
+    const attention_sequence *order; /* longest first; NULL: all alike */
 } attention_shape;
+
+/** One head of one sequence. */
+typedef struct {
+    int64_t length, key_blocks;
+    int64_t in, out, lse; /* where its first token lies in q, k, v; in dst; in lse */
+} attention_head;
+
+static inline int64_t blocks_of(int64_t length, int64_t size)
+{
+    return (length + size - 1) / size;
+}
+
+/** Longest first, so that what is left for the last of the threads is little. */
+static int compare_sequences(const void *a, const void *b)
+{
+    const attention_sequence *x = a, *y = b;
+    if (x->length != y->length) return x->length < y->length ? 1 : -1;
+    return x->index < y->index ? -1 : 1;
+}
+
+/** Bytes of the order of sequences, which is kept at the start of the scratch memory. */
+static inline int64_t order_bytes(const pumit_attention_args *args)
+{
+    const int64_t bytes = args->offsets ? args->n * (int64_t)sizeof(attention_sequence) : 0;
+    return (bytes + 63) / 64 * 64;
+}
+
+static inline int64_t longest_of(const pumit_attention_args *args)
+{
+    int64_t longest = args->offsets ? 0 : args->length;
+    for (int64_t i = 0; args->offsets && i < args->n; i++) {
+        const int64_t length = args->offsets[i + 1] - args->offsets[i];
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
 
 static inline attention_shape shape_of_attention(const pumit_attention_args *args)
 {
-    attention_shape s = {.dim = args->head_dim, .length = args->length};
+    attention_shape s = {.dim = args->head_dim, .longest = longest_of(args)};
     s.width = (s.dim + LANES - 1) / LANES * LANES;
-    s.key_blocks = (s.length + KEYS - 1) / KEYS;
-    s.query_blocks = (s.length + QUERIES - 1) / QUERIES;
-    s.padded = s.key_blocks * KEYS;
-    s.row = args->heads * s.dim;
+    s.padded = blocks_of(s.longest, KEYS) * KEYS;
+    s.packed = args->heads * s.dim;
+    s.row = args->row ? args->row : s.packed;
+    s.work = (double)args->n * (double)args->heads * (double)s.longest * (double)s.longest;
     return s;
 }
 
-/** Where head number `head` of all n x heads begins in q, k, v, dst and their gradients. */
-static inline int64_t head_offset(const pumit_attention_args *args, int64_t head)
+/** Fills `order`, of order_bytes(). */
+static inline void order_sequences(const pumit_attention_args *args, attention_shape *s,
+                                   attention_sequence *order)
 {
-    const int64_t n = head / args->heads, h = head % args->heads;
-    return (n * args->length * args->heads + h) * args->head_dim;
+    if (!args->offsets) return;
+    s->work = 0;
+    for (int64_t i = 0; i < args->n; i++) {
+        const int64_t length = args->offsets[i + 1] - args->offsets[i];
+        order[i] = (attention_sequence){length, i};
+        s->work += (double)args->heads * (double)length * (double)length;
+    }
+    qsort(order, (size_t)args->n, sizeof *order, compare_sequences);
+    s->order = order;
 }
 
-/** dst (rows, width) = scale x tokens first .. first + rows of a head, zeros beyond dim. */
-static inline void pack_rows(const attention_shape *s, const float *head, int64_t first,
-                             int64_t rows, float scale, float *restrict dst)
+/** Head number `index` of all n x heads, in the order of sequences. */
+static inline attention_head head_of(const pumit_attention_args *args, const attention_shape *s,
+                                     int64_t index)
 {
-    for (int64_t r = 0; r < rows; r++, dst += s->width) {
-        const float *src = head + (first + r) * s->row;
+    const int64_t h = index % args->heads;
+    int64_t n = index / args->heads, first = n * args->length;
+    attention_head head = {.length = args->length, .lse = index * args->length};
+    if (s->order) {
+        head.length = s->order[n].length;
+        n = s->order[n].index;
+        first = args->offsets[n];
+        head.lse = h * args->offsets[args->n] + first;
+    }
+    head.key_blocks = blocks_of(head.length, KEYS);
+    head.in = first * s->row + h * s->dim;
+    head.out = first * s->packed + h * s->dim;
+    return head;
+}
+
+/** dst (rows, width) = scale x tokens from `src` on, `row` apart, zeros beyond dim. */
+static inline void pack_rows(const attention_shape *s, const float *src, int64_t row, int64_t rows,
+                             float scale, float *restrict dst)
+{
+    for (int64_t r = 0; r < rows; r++, src += row, dst += s->width) {
 #pragma omp simd
         for (int64_t c = 0; c < s->dim; c++) dst[c] = scale * src[c];
         for (int64_t c = s->dim; c < s->width; c++) dst[c] = 0;
     }
 }
 
-/** dst (dim, KEYS) = the transpose of the tokens of one key block, zeros up to whole vectors. */
-static inline void pack_transposed(const attention_shape *s, const float *head, int64_t block,
+/** dst (key_blocks, dim, KEYS) = the transposes of all key blocks of a head, zeros up to whole vectors. */
+static inline void pack_transposed(const attention_shape *s, const float *src, int64_t length,
                                    float *restrict dst)
 {
-    const int64_t first = block * KEYS, count = least(KEYS, s->length - first);
-    for (int64_t k = 0; k < count; k += LANES) {
+    for (int64_t k = 0; k < length; k += LANES) {
+        float *block = dst + k / KEYS * s->dim * KEYS + k % KEYS;
         for (int64_t c = 0; c < s->dim; c += LANES) {
-            const int64_t rows = least(LANES, count - k), cols = least(LANES, s->dim - c);
-            const float *src = head + (first + k) * s->row + c;
+            const int64_t rows = least(LANES, length - k), cols = least(LANES, s->dim - c);
+            const float *from = src + k * s->row + c;
             lanes strip[LANES] = {{0}};
-            for (int64_t i = 0; i < rows; i++) strip[i] = load_first(src + i * s->row, cols);
+            for (int64_t i = 0; i < rows; i++) strip[i] = load_first(from + i * s->row, cols);
             transpose_lanes(strip);
-            for (int64_t j = 0; j < cols; j++) store_lanes(dst + (c + j) * KEYS + k, strip[j]);
+            for (int64_t j = 0; j < cols; j++) store_lanes(block + (c + j) * KEYS, strip[j]);
         }
     }
 }

@@ -38,33 +38,33 @@ static void place_block(backward_block *b, const attention_shape *s, float *memo
 }
 
 static void load_head(const pumit_attention_args *args, const attention_shape *s, backward_block *b,
-                      int64_t offset)
+                      const attention_head *head)
 {
-    const float *k = (const float *)args->k + offset, *v = (const float *)args->v + offset;
-    pack_rows(s, k, 0, s->length, 1.0f, b->key);
-    for (int64_t block = 0; block < s->key_blocks; block++) {
-        pack_transposed(s, k, block, b->key_columns + block * s->dim * KEYS);
-        pack_transposed(s, v, block, b->value_columns + block * s->dim * KEYS);
-    }
-    memset(b->diff_key, 0, (size_t)(s->padded * s->width) * sizeof(float));
-    memset(b->diff_value, 0, (size_t)(s->padded * s->width) * sizeof(float));
+    const float *k = (const float *)args->k + head->in, *v = (const float *)args->v + head->in;
+    const size_t sums = (size_t)(head->length * s->width) * sizeof(float);
+    pack_rows(s, k, s->row, head->length, 1.0f, b->key);
+    pack_transposed(s, k, head->length, b->key_columns);
+    pack_transposed(s, v, head->length, b->value_columns);
+    memset(b->diff_key, 0, sums);
+    memset(b->diff_value, 0, sums);
 }
 
 static void load_queries(const pumit_attention_args *args, const attention_shape *s,
-                         backward_block *b, int64_t head, int64_t first, int64_t rows)
+                         backward_block *b, const attention_head *head, int64_t first, int64_t rows)
 {
-    const int64_t offset = head_offset(args, head);
-    pack_rows(s, (const float *)args->q + offset, first, rows, (float)args->scale, b->query);
-    pack_rows(s, (const float *)args->diff_dst + offset, first, rows, 1.0f, b->diff_dst);
+    const float *q = (const float *)args->q + head->in + first * s->row;
+    const int64_t out = head->out + first * s->packed;
+    pack_rows(s, q, s->row, rows, (float)args->scale, b->query);
+    pack_rows(s, (const float *)args->diff_dst + out, s->packed, rows, 1.0f, b->diff_dst);
     memset(b->diff_query, 0, (size_t)(rows * s->width) * sizeof(float));
     for (int64_t r = 0; r < rows; r++) {
-        const float *dst = (const float *)args->dst + offset + (first + r) * s->row;
+        const float *dst = (const float *)args->dst + out + r * s->packed;
         const float *diff_dst = b->diff_dst + r * s->width;
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < s->dim; c++) sum += dst[c] * diff_dst[c];
         b->delta[r] = sum;
-        b->lse[r] = ((const float *)args->lse)[head * s->length + first + r];
+        b->lse[r] = ((const float *)args->lse)[head->lse + first + r];
     }
 }
 
@@ -81,10 +81,11 @@ static void weigh_row(float *restrict weights, float *restrict slopes, int64_t k
     for (int64_t k = keys; k < used; k++) weights[k] = slopes[k] = 0;
 }
 
-static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, int64_t block)
+/** What one block of `count` keys gives to its own gradients and to that of the queries. */
+static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, int64_t block,
+                     int64_t count)
 {
     const int64_t width = s->width, at = block * KEYS * width, columns = block * s->dim * KEYS;
-    const int64_t count = least(KEYS, s->length - block * KEYS);
     const int64_t used = (count + LANES - 1) / LANES * LANES;
     block_product p = {.a = b->query,
                        .b = b->key_columns + columns,
@@ -133,48 +134,52 @@ static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, 
     multiply_blocks(&by_query);
 }
 
-/** Tokens first .. first + rows of a head = scale x src (rows, width). */
-static void unpack_rows(const attention_shape *s, const float *src, int64_t first, int64_t rows,
-                        float scale, float *head)
+/** Tokens from `dst` on = scale x src (rows, width). */
+static void unpack_rows(const attention_shape *s, const float *src, int64_t rows, float scale,
+                        float *dst)
 {
-    for (int64_t r = 0; r < rows; r++) {
-        float *dst = head + (first + r) * s->row;
+    for (int64_t r = 0; r < rows; r++, src += s->width, dst += s->row) {
 #pragma omp simd
-        for (int64_t c = 0; c < s->dim; c++) dst[c] = scale * src[r * s->width + c];
+        for (int64_t c = 0; c < s->dim; c++) dst[c] = scale * src[c];
     }
 }
 
 static void run_head(const pumit_attention_args *args, const attention_shape *s, backward_block *b,
-                     int64_t head)
+                     const attention_head *head)
 {
-    const int64_t offset = head_offset(args, head);
-    load_head(args, s, b, offset);
-    for (int64_t first = 0; first < s->length; first += QUERIES) {
-        const int64_t rows = least(QUERIES, s->length - first);
+    float *diff_q = (float *)args->diff_q + head->in;
+    load_head(args, s, b, head);
+    for (int64_t first = 0; first < head->length; first += QUERIES) {
+        const int64_t rows = least(QUERIES, head->length - first);
         load_queries(args, s, b, head, first, rows);
-        for (int64_t block = 0; block < s->key_blocks; block++) add_keys(s, b, rows, block);
-        unpack_rows(s, b->diff_query, first, rows, (float)args->scale,
-                    (float *)args->diff_q + offset);
+        for (int64_t block = 0; block < head->key_blocks; block++)
+            add_keys(s, b, rows, block, least(KEYS, head->length - block * KEYS));
+        unpack_rows(s, b->diff_query, rows, (float)args->scale, diff_q + first * s->row);
     }
-    unpack_rows(s, b->diff_key, 0, s->length, 1.0f, (float *)args->diff_k + offset);
-    unpack_rows(s, b->diff_value, 0, s->length, 1.0f, (float *)args->diff_v + offset);
+    unpack_rows(s, b->diff_key, head->length, 1.0f, (float *)args->diff_k + head->in);
+    unpack_rows(s, b->diff_value, head->length, 1.0f, (float *)args->diff_v + head->in);
 }
 
 pumit_status PUMIT__CPU_KERNEL(attention_backward)(pumit__cpu_device *device,
                                                    const pumit_attention_args *args)
 {
-    const attention_shape s = shape_of_attention(args);
+    attention_shape s = shape_of_attention(args);
     const int64_t heads = args->n * args->heads;
-    if (heads <= 0 || s.length <= 0 || s.dim <= 0) return PUMIT_DECLINED;
-    float *scratch =
-        pumit__cpu_scratch(device, device->threads * block_floats(&s) * (int64_t)sizeof(float));
+    if (heads <= 0 || s.longest <= 0 || s.dim <= 0) return PUMIT_DECLINED;
+    char *scratch = pumit__cpu_scratch(
+        device, order_bytes(args) + device->threads * block_floats(&s) * (int64_t)sizeof(float));
     if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
-#pragma omp parallel if (heads * s.length * s.length * s.dim >= PUMIT__CPU_SERIAL)
+    order_sequences(args, &s, (attention_sequence *)(void *)scratch);
+    float *blocks = (float *)(void *)(scratch + order_bytes(args));
+#pragma omp parallel if (s.work * (double)s.dim >= PUMIT__CPU_SERIAL)
     {
         backward_block b;
-        place_block(&b, &s, scratch + omp_get_thread_num() * block_floats(&s));
+        place_block(&b, &s, blocks + omp_get_thread_num() * block_floats(&s));
 #pragma omp for schedule(dynamic)
-        for (int64_t head = 0; head < heads; head++) run_head(args, &s, &b, head);
+        for (int64_t i = 0; i < heads; i++) {
+            const attention_head head = head_of(args, &s, i);
+            run_head(args, &s, &b, &head);
+        }
     }
     return PUMIT_OK;
 }
