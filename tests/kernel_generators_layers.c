@@ -336,7 +336,7 @@ static int64_t attention_arrays(kernel_case *c)
     args->row = pick_row(c, args->heads * args->head_dim);
     const int64_t tokens = pick_sequences(c), width = args->heads * args->head_dim;
     const double factor = c->fill == FILL_LARGE || c->fill == FILL_MIXED ? 0.02
-                          : c->fill == FILL_OFFSET                       ? 0.2
+                          : c->fill == FILL_OFFSET                       ? 0.1
                                                                          : 1;
     scale_values(add_tokens(c, AT(attention, q), SRC, tokens, c->fill), factor);
     scale_values(add_tokens(c, AT(attention, k), SRC, tokens, c->fill), factor);

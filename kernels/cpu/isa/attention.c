@@ -10,69 +10,72 @@
 
 /** Working memory of one thread. */
 typedef struct {
-    float *keys, *values;         /* of one head: (key_blocks, dim, KEYS), (padded, width) */
+    float *keys, *values;         /* of one head: (longest, width) */
     int64_t packed;               /* which one */
-    float *query, *sums, *scores; /* (QUERIES, width) scaled, (QUERIES, width), (QUERIES, KEYS) */
-    float most[QUERIES];
-    lanes total[QUERIES]; /* the denominator, to be summed over lanes */
+    float *query, *scores, *sums; /* (dim, QUERIES) scaled, (KEYS, QUERIES), (QUERIES, width) */
+    float most[QUERIES], total[QUERIES]; /* running maximum and denominator of each query */
+    float before[QUERIES];               /* what to scale its earlier sums by */
 } forward_block;
 
-/**
- * Turns one row of scores into weights relative to its new maximum, which goes to *most; gives what to
- * scale the earlier sums by. Scores from `keys` to `used`, whole vectors, count as -infinity.
- */
-static inline float weigh_row(float *scores, int64_t keys, int64_t used, float *most, lanes *total)
+/** Turns the scores of LANES queries with `keys` keys into weights relative to their new maximum. */
+static inline void weigh_lanes(float *scores, int64_t keys, float *most, float *total,
+                               float *before)
 {
-    for (int64_t k = keys; k < used; k++) scores[k] = -INFINITY;
-    lanes peaks = load_lanes(scores), sum = {0};
-    for (int64_t k = LANES; k < used; k += LANES) peaks = lanes_max(peaks, load_lanes(scores + k));
-    const float highest = lanes_largest(peaks), peak = highest > *most ? highest : *most;
-    for (int64_t k = 0; k < used; k += LANES) {
-#pragma omp simd
-        for (int64_t i = k; i < k + LANES; i++) scores[i] = fast_exp(scores[i] - peak);
-        sum += load_lanes(scores + k);
+    lanes peak = load_lanes(most), sum = {0};
+    for (int64_t k = 0; k < keys; k++) peak = lanes_max(peak, load_lanes(scores + k * QUERIES));
+    for (int64_t k = 0; k < keys; k++) {
+        float *row = scores + k * QUERIES;
+        const lanes weight = lanes_exp(load_lanes(row) - peak);
+        store_lanes(row, weight);
+        sum += weight;
     }
-    const float before = fast_exp(*most - peak);
-    *most = peak;
-    *total = *total * before + sum;
-    return before;
+    const lanes factor = lanes_exp(load_lanes(most) - peak);
+    store_lanes(before, factor);
+    store_lanes(most, peak);
+    store_lanes(total, load_lanes(total) * factor + sum);
 }
 
-/** One block of `count` keys: scores, weights, and their sum of values. */
-static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, int64_t block,
-                     int64_t count)
+static void scale_sums(const attention_shape *s, forward_block *b, int64_t rows)
 {
-    const int64_t used = (count + LANES - 1) / LANES * LANES;
-    const block_product scores = {.a = b->query,
-                                  .b = b->keys + block * s->dim * KEYS,
-                                  .c = b->scores,
-                                  .m = rows,
-                                  .n = used,
-                                  .k = s->dim,
-                                  .a_row = s->width,
-                                  .a_col = 1,
-                                  .ldb = KEYS,
-                                  .ldc = KEYS};
-    multiply_blocks(&scores);
     for (int64_t r = 0; r < rows; r++) {
         float *sums = b->sums + r * s->width;
-        const float before =
-            weigh_row(b->scores + r * KEYS, count, used, &b->most[r], &b->total[r]);
+        const float before = b->before[r];
         if (before == 1) continue;
 #pragma omp simd
         for (int64_t c = 0; c < s->width; c++) sums[c] *= before;
     }
+}
+
+/** Keys first .. first + count: scores, weights, and their sum of values. */
+static void add_keys(const attention_shape *s, forward_block *b, int64_t rows, int64_t first,
+                     int64_t count)
+{
+    const int64_t used = whole_lanes(rows);
+    const block_product scores = {.a = b->keys + first * s->width,
+                                  .b = b->query,
+                                  .c = b->scores,
+                                  .m = count,
+                                  .n = used,
+                                  .k = s->dim,
+                                  .a_row = s->width,
+                                  .a_col = 1,
+                                  .ldb = QUERIES,
+                                  .ldc = QUERIES};
+    multiply_blocks(&scores);
+    for (int64_t r = 0; r < used; r += LANES)
+        weigh_lanes(b->scores + r, count, b->most + r, b->total + r, b->before + r);
+    if (first > 0) scale_sums(s, b, rows);
     const block_product mix = {.a = b->scores,
-                               .b = b->values + block * KEYS * s->width,
+                               .b = b->values + first * s->width,
                                .c = b->sums,
                                .m = rows,
                                .n = s->width,
                                .k = count,
-                               .a_row = KEYS,
-                               .a_col = 1,
+                               .a_row = 1,
+                               .a_col = QUERIES,
                                .ldb = s->width,
                                .ldc = s->width,
-                               .add = 1};
+                               .add = first > 0};
     multiply_blocks(&mix);
 }
 
@@ -82,37 +85,35 @@ static void run_queries(const pumit_attention_args *args, const attention_shape 
 {
     const int64_t rows = least(QUERIES, head->length - first);
     const float *q = (const float *)args->q + head->in + first * s->row;
-    pack_rows(s, q, s->row, rows, (float)args->scale, b->query);
-    memset(b->sums, 0, (size_t)(rows * s->width) * sizeof(float));
-    for (int64_t r = 0; r < rows; r++) {
+    pack_columns(s, q, s->row, rows, (float)args->scale, b->query);
+    for (int64_t r = 0; r < QUERIES; r++) {
         b->most[r] = -INFINITY;
-        b->total[r] = (lanes){0};
+        b->total[r] = 0;
     }
-    for (int64_t block = 0; block < head->key_blocks; block++)
-        add_keys(s, b, rows, block, least(KEYS, head->length - block * KEYS));
+    for (int64_t key = 0; key < head->length; key += KEYS)
+        add_keys(s, b, rows, key, least(KEYS, head->length - key));
     float *lse = (float *)args->lse + head->lse + first;
     for (int64_t r = 0; r < rows; r++) {
         float *dst = (float *)args->dst + head->out + (first + r) * s->packed;
-        const float *sums = b->sums + r * s->width, total = lanes_sum(b->total[r]);
-        const float factor = 1.0f / total;
+        const float *sums = b->sums + r * s->width, factor = 1.0f / b->total[r];
 #pragma omp simd
         for (int64_t c = 0; c < s->dim; c++) dst[c] = factor * sums[c];
-        lse[r] = b->most[r] + logf(total);
+        lse[r] = b->most[r] + logf(b->total[r]);
     }
 }
 
 static int64_t block_floats(const attention_shape *s)
 {
-    return s->padded * (s->dim + s->width) + QUERIES * (2 * s->width + KEYS);
+    return 2 * s->longest * s->width + QUERIES * (s->width + s->dim + KEYS);
 }
 
 static void place_block(forward_block *b, const attention_shape *s, float *memory)
 {
-    b->values = memory;
-    b->query = b->values + s->padded * s->width;
-    b->sums = b->query + QUERIES * s->width;
+    b->keys = memory;
+    b->values = b->keys + s->longest * s->width;
+    b->sums = b->values + s->longest * s->width;
     b->scores = b->sums + QUERIES * s->width;
-    b->keys = b->scores + QUERIES * KEYS;
+    b->query = b->scores + QUERIES * KEYS;
     b->packed = -1;
 }
 
@@ -123,7 +124,7 @@ static void run_part(const pumit_attention_args *args, const attention_shape *s,
     const attention_head head = head_of(args, s, index);
     const int64_t end = least(first + count, head.length);
     if (first < end && b->packed != index) {
-        pack_transposed(s, (const float *)args->k + head.in, head.length, b->keys);
+        pack_rows(s, (const float *)args->k + head.in, s->row, head.length, 1.0f, b->keys);
         pack_rows(s, (const float *)args->v + head.in, s->row, head.length, 1.0f, b->values);
         b->packed = index;
     }

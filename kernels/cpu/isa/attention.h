@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUERIES 48 /* rows of a block: a multiple of TILE_ROWS */
-#define KEYS    128
+/* Scores of a block stand with their queries side by side, so that what is done per query is done lane by lane. */
+#define QUERIES 64 /* of a block: whole vectors; with KEYS, the scores fit the L1 cache */
+#define KEYS    96
 
 typedef struct {
     int64_t length, index;
@@ -19,22 +20,37 @@ typedef struct {
 
 /** Sizes of a call. */
 typedef struct {
-    int64_t dim, width;      /* head_dim, and padded to whole vectors */
-    int64_t row, packed;     /* distance between tokens in q, k, v and their gradients; in dst */
-    int64_t longest, padded; /* tokens of the longest sequence, and padded to whole key blocks */
-    double work;             /* products of a query with a key, over all heads */
+    int64_t dim, width;  /* head_dim, and padded to whole vectors */
+    int64_t row, packed; /* distance between tokens in q, k, v and their gradients; in dst */
+    int64_t longest;     /* tokens of the longest sequence */
+    double work;         /* products of a query with a key, over all heads */
     const attention_sequence *order; /* longest first; NULL: all alike */
 } attention_shape;
 
 /** One head of one sequence. */
 typedef struct {
-    int64_t length, key_blocks;
+    int64_t length;
     int64_t in, out, lse; /* where its first token lies in q, k, v; in dst; in lse */
 } attention_head;
 
 static inline int64_t blocks_of(int64_t length, int64_t size)
 {
     return (length + size - 1) / size;
+}
+
+static inline int64_t whole_lanes(int64_t n)
+{
+    return (n + LANES - 1) / LANES * LANES;
+}
+
+/** As fast_exp(). */
+static inline lanes lanes_exp(lanes x)
+{
+    float e[LANES];
+    store_lanes(e, x);
+#pragma omp simd
+    for (int i = 0; i < LANES; i++) e[i] = fast_exp(e[i]);
+    return load_lanes(e);
 }
 
 /** Longest first, so that what is left for the last of the threads is little. */
@@ -65,8 +81,7 @@ static inline int64_t longest_of(const pumit_attention_args *args)
 static inline attention_shape shape_of_attention(const pumit_attention_args *args)
 {
     attention_shape s = {.dim = args->head_dim, .longest = longest_of(args)};
-    s.width = (s.dim + LANES - 1) / LANES * LANES;
-    s.padded = blocks_of(s.longest, KEYS) * KEYS;
+    s.width = whole_lanes(s.dim);
     s.packed = args->heads * s.dim;
     s.row = args->row ? args->row : s.packed;
     s.work = (double)args->n * (double)args->heads * (double)s.longest * (double)s.longest;
@@ -101,36 +116,56 @@ static inline attention_head head_of(const pumit_attention_args *args, const att
         first = args->offsets[n];
         head.lse = h * args->offsets[args->n] + first;
     }
-    head.key_blocks = blocks_of(head.length, KEYS);
     head.in = first * s->row + h * s->dim;
     head.out = first * s->packed + h * s->dim;
     return head;
 }
+
+#define AHEAD 8 /* rows fetched beforehand: they lie too far apart for the hardware to guess */
 
 /** dst (rows, width) = scale x tokens from `src` on, `row` apart, zeros beyond dim. */
 static inline void pack_rows(const attention_shape *s, const float *src, int64_t row, int64_t rows,
                              float scale, float *restrict dst)
 {
     for (int64_t r = 0; r < rows; r++, src += row, dst += s->width) {
-#pragma omp simd
-        for (int64_t c = 0; c < s->dim; c++) dst[c] = scale * src[c];
-        for (int64_t c = s->dim; c < s->width; c++) dst[c] = 0;
+        const float *ahead = src + least(AHEAD, rows - 1 - r) * row;
+        for (int64_t c = 0; c < s->dim; c += 16) __builtin_prefetch(ahead + c);
+        int64_t c = 0;
+        for (; c + LANES <= s->dim; c += LANES) store_lanes(dst + c, scale * load_lanes(src + c));
+        if (c < s->dim) store_lanes(dst + c, scale * load_first(src + c, s->dim - c));
     }
 }
 
-/** dst (key_blocks, dim, KEYS) = the transposes of all key blocks of a head, zeros up to whole vectors. */
-static inline void pack_transposed(const attention_shape *s, const float *src, int64_t length,
-                                   float *restrict dst)
+/** dst (count, QUERIES) = scale x the transpose of `rows` x `count` numbers, both at most LANES; zeros beyond. */
+static inline __attribute__((always_inline)) void pack_square(const float *src, int64_t row,
+                                                              const int64_t rows,
+                                                              const int64_t count, float scale,
+                                                              float *restrict dst)
 {
-    for (int64_t k = 0; k < length; k += LANES) {
-        float *block = dst + k / KEYS * s->dim * KEYS + k % KEYS;
+    lanes strip[LANES];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < LANES; i++)
+        strip[i] = i < rows ? scale * load_first(src + i * row, count) : (lanes){0};
+    transpose_lanes(strip);
+#pragma GCC unroll 16
+    for (int64_t j = 0; j < LANES; j++)
+        if (j < count) store_lanes(dst + j * QUERIES, strip[j]);
+}
+
+/** dst (dim, QUERIES) = scale x the transpose of `rows` tokens from `src` on, zeros up to whole vectors. */
+static inline void pack_columns(const attention_shape *s, const float *src, int64_t row,
+                                int64_t rows, float scale, float *restrict dst)
+{
+    for (int64_t r = 0; r < rows; r += LANES) {
         for (int64_t c = 0; c < s->dim; c += LANES) {
-            const int64_t rows = least(LANES, length - k), cols = least(LANES, s->dim - c);
-            const float *from = src + k * s->row + c;
-            lanes strip[LANES] = {{0}};
-            for (int64_t i = 0; i < rows; i++) strip[i] = load_first(from + i * s->row, cols);
-            transpose_lanes(strip);
-            for (int64_t j = 0; j < cols; j++) store_lanes(block + (c + j) * KEYS, strip[j]);
+            const int64_t count = least(LANES, rows - r), cols = least(LANES, s->dim - c);
+            const float *from = src + r * row + c;
+            float *to = dst + c * QUERIES + r;
+            if (count == LANES && cols == LANES) {
+                pack_square(from, row, LANES, LANES, scale, to);
+            } else {
+                pack_square(from, row, count, cols, scale, to);
+            }
         }
     }
 }

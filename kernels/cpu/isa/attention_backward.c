@@ -10,56 +10,47 @@
 
 /** Working memory of one thread: a whole head's keys and values, and one block of queries. */
 typedef struct {
-    float *key, *diff_key, *diff_value;   /* (padded, width) */
-    float *key_columns, *value_columns;   /* (key_blocks, dim, KEYS) */
-    float *query, *diff_dst, *diff_query; /* (QUERIES, width); query is scaled */
-    float *weights, *slopes;              /* (QUERIES, KEYS) */
+    float *key, *value, *diff_key, *diff_value; /* (longest, width) */
+    float *query, *diff_dst, *diff_query;       /* (QUERIES, width); query is scaled */
+    float *query_columns, *diff_dst_columns;    /* (dim, QUERIES) */
+    float *weights, *slopes;                    /* (KEYS, QUERIES) */
     float lse[QUERIES], delta[QUERIES];
 } backward_block;
 
 static int64_t block_floats(const attention_shape *s)
 {
-    return s->padded * (3 * s->width + 2 * s->dim) + QUERIES * (3 * s->width + 2 * KEYS);
+    return 4 * s->longest * s->width + QUERIES * (3 * s->width + 2 * s->dim + 2 * KEYS);
 }
 
 static void place_block(backward_block *b, const attention_shape *s, float *memory)
 {
-    const int64_t tokens = s->padded * s->width, queries = QUERIES * s->width;
+    const int64_t tokens = s->longest * s->width, queries = QUERIES * s->width;
     b->key = memory;
-    b->diff_key = b->key + tokens;
+    b->value = b->key + tokens;
+    b->diff_key = b->value + tokens;
     b->diff_value = b->diff_key + tokens;
     b->query = b->diff_value + tokens;
     b->diff_dst = b->query + queries;
     b->diff_query = b->diff_dst + queries;
     b->weights = b->diff_query + queries;
     b->slopes = b->weights + QUERIES * KEYS;
-    b->key_columns = b->slopes + QUERIES * KEYS;
-    b->value_columns = b->key_columns + s->padded * s->dim;
-}
-
-static void load_head(const pumit_attention_args *args, const attention_shape *s, backward_block *b,
-                      const attention_head *head)
-{
-    const float *k = (const float *)args->k + head->in, *v = (const float *)args->v + head->in;
-    const size_t sums = (size_t)(head->length * s->width) * sizeof(float);
-    pack_rows(s, k, s->row, head->length, 1.0f, b->key);
-    pack_transposed(s, k, head->length, b->key_columns);
-    pack_transposed(s, v, head->length, b->value_columns);
-    memset(b->diff_key, 0, sums);
-    memset(b->diff_value, 0, sums);
+    b->query_columns = b->slopes + QUERIES * KEYS;
+    b->diff_dst_columns = b->query_columns + QUERIES * s->dim;
+    memset(b->lse, 0, sizeof b->lse); /* lanes beyond the last query are computed, too */
+    memset(b->delta, 0, sizeof b->delta);
 }
 
 static void load_queries(const pumit_attention_args *args, const attention_shape *s,
                          backward_block *b, const attention_head *head, int64_t first, int64_t rows)
 {
     const float *q = (const float *)args->q + head->in + first * s->row;
-    const int64_t out = head->out + first * s->packed;
+    const float *diff_dst = (const float *)args->diff_dst + head->out + first * s->packed;
+    const float *dst = (const float *)args->dst + head->out + first * s->packed;
     pack_rows(s, q, s->row, rows, (float)args->scale, b->query);
-    pack_rows(s, (const float *)args->diff_dst + out, s->packed, rows, 1.0f, b->diff_dst);
-    memset(b->diff_query, 0, (size_t)(rows * s->width) * sizeof(float));
-    for (int64_t r = 0; r < rows; r++) {
-        const float *dst = (const float *)args->dst + out + r * s->packed;
-        const float *diff_dst = b->diff_dst + r * s->width;
+    pack_rows(s, diff_dst, s->packed, rows, 1.0f, b->diff_dst);
+    pack_columns(s, b->query, s->width, rows, 1.0f, b->query_columns);
+    pack_columns(s, b->diff_dst, s->width, rows, 1.0f, b->diff_dst_columns);
+    for (int64_t r = 0; r < rows; r++, dst += s->packed, diff_dst += s->packed) {
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t c = 0; c < s->dim; c++) sum += dst[c] * diff_dst[c];
@@ -68,53 +59,58 @@ static void load_queries(const pumit_attention_args *args, const attention_shape
     }
 }
 
-/** weights: scores -> p; slopes: diff_dst v^T -> ds. Zeros from `keys` to `used`. */
-static void weigh_row(float *restrict weights, float *restrict slopes, int64_t keys, int64_t used,
-                      float lse, float delta)
+/** weights: scores -> p; slopes: diff_dst v^T -> ds. */
+static inline void weigh_row(float *restrict weights, float *restrict slopes, int64_t queries,
+                             const float *restrict lse, const float *restrict delta)
 {
-#pragma omp simd
-    for (int64_t k = 0; k < keys; k++) {
-        const float p = fast_exp(weights[k] - lse);
-        weights[k] = p;
-        slopes[k] = p * (slopes[k] - delta);
+    for (int64_t q = 0; q < queries; q += LANES) {
+        const lanes p = lanes_exp(load_lanes(weights + q) - load_lanes(lse + q));
+        store_lanes(weights + q, p);
+        store_lanes(slopes + q, p * (load_lanes(slopes + q) - load_lanes(delta + q)));
     }
-    for (int64_t k = keys; k < used; k++) weights[k] = slopes[k] = 0;
 }
 
-/** What one block of `count` keys gives to its own gradients and to that of the queries. */
-static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, int64_t block,
-                     int64_t count)
+/** p and ds of keys first .. first + count. */
+static void find_slopes(const attention_shape *s, backward_block *b, int64_t rows, int64_t first,
+                        int64_t count)
 {
-    const int64_t width = s->width, at = block * KEYS * width, columns = block * s->dim * KEYS;
-    const int64_t used = (count + LANES - 1) / LANES * LANES;
-    block_product p = {.a = b->query,
-                       .b = b->key_columns + columns,
+    const int64_t used = whole_lanes(rows);
+    block_product p = {.a = b->key + first * s->width,
+                       .b = b->query_columns,
                        .c = b->weights,
-                       .m = rows,
+                       .m = count,
                        .n = used,
                        .k = s->dim,
-                       .a_row = width,
+                       .a_row = s->width,
                        .a_col = 1,
-                       .ldb = KEYS,
-                       .ldc = KEYS};
+                       .ldb = QUERIES,
+                       .ldc = QUERIES};
     multiply_blocks(&p);
-    p.a = b->diff_dst;
-    p.b = b->value_columns + columns;
+    p.a = b->value + first * s->width;
+    p.b = b->diff_dst_columns;
     p.c = b->slopes;
     multiply_blocks(&p);
-    for (int64_t r = 0; r < rows; r++)
-        weigh_row(b->weights + r * KEYS, b->slopes + r * KEYS, count, used, b->lse[r], b->delta[r]);
+    for (int64_t k = 0; k < count; k++)
+        weigh_row(b->weights + k * QUERIES, b->slopes + k * QUERIES, used, b->lse, b->delta);
+}
+
+/** What keys first .. first + count give to their own gradients and to that of the queries. */
+static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, int64_t first,
+                     int64_t count, int first_queries)
+{
+    const int64_t width = s->width, at = first * width;
+    find_slopes(s, b, rows, first, count);
     block_product by_key = {.a = b->weights,
                             .b = b->diff_dst,
                             .c = b->diff_value + at,
                             .m = count,
                             .n = width,
                             .k = rows,
-                            .a_row = 1,
-                            .a_col = KEYS,
+                            .a_row = QUERIES,
+                            .a_col = 1,
                             .ldb = width,
                             .ldc = width,
-                            .add = 1};
+                            .add = !first_queries};
     multiply_blocks(&by_key);
     by_key.a = b->slopes;
     by_key.b = b->query;
@@ -126,11 +122,11 @@ static void add_keys(const attention_shape *s, backward_block *b, int64_t rows, 
                                     .m = rows,
                                     .n = width,
                                     .k = count,
-                                    .a_row = KEYS,
-                                    .a_col = 1,
+                                    .a_row = 1,
+                                    .a_col = QUERIES,
                                     .ldb = width,
                                     .ldc = width,
-                                    .add = 1};
+                                    .add = first > 0};
     multiply_blocks(&by_query);
 }
 
@@ -148,12 +144,13 @@ static void run_head(const pumit_attention_args *args, const attention_shape *s,
                      const attention_head *head)
 {
     float *diff_q = (float *)args->diff_q + head->in;
-    load_head(args, s, b, head);
+    pack_rows(s, (const float *)args->k + head->in, s->row, head->length, 1.0f, b->key);
+    pack_rows(s, (const float *)args->v + head->in, s->row, head->length, 1.0f, b->value);
     for (int64_t first = 0; first < head->length; first += QUERIES) {
         const int64_t rows = least(QUERIES, head->length - first);
         load_queries(args, s, b, head, first, rows);
-        for (int64_t block = 0; block < head->key_blocks; block++)
-            add_keys(s, b, rows, block, least(KEYS, head->length - block * KEYS));
+        for (int64_t key = 0; key < head->length; key += KEYS)
+            add_keys(s, b, rows, key, least(KEYS, head->length - key), first == 0);
         unpack_rows(s, b->diff_query, rows, (float)args->scale, diff_q + first * s->row);
     }
     unpack_rows(s, b->diff_key, head->length, 1.0f, (float *)args->diff_k + head->in);

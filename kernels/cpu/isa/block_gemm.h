@@ -54,13 +54,29 @@ product_tile(const block_product *p, int64_t i, int64_t j, const int rows, const
         for (int v = 0; v < vectors; v++) store_lanes(c + r * p->ldc + v * LANES, sum[r][v]);
 }
 
+#define REST(count)                                                                                \
+    if (rest == (count)) product_tile(p, i, j, count, vectors)
+
+/** A tile takes the time of its rows, from 4 on, so rows that are left over make one of their own. */
 static inline __attribute__((always_inline)) void product_columns(const block_product *p, int64_t j,
                                                                   const int vectors)
 {
     int64_t i = 0;
     for (; i + TILE_ROWS <= p->m; i += TILE_ROWS) product_tile(p, i, j, TILE_ROWS, vectors);
-    for (; i + 4 <= p->m; i += 4) product_tile(p, i, j, 4, vectors);
-    for (; i < p->m; i++) product_tile(p, i, j, 1, vectors);
+    const int64_t rest = p->m - i;
+#if TILE_ROWS > 6
+    REST(11);
+    REST(10);
+    REST(9);
+    REST(8);
+    REST(7);
+    REST(6);
+#endif
+    REST(5);
+    REST(4);
+    REST(3);
+    REST(2);
+    REST(1);
 }
 
 static void multiply_blocks(const block_product *p)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vectors of the instruction set's width, for what loops do not express well: products in registers, sums
- * across a vector, transposes. */
+/* Vectors of the instruction set's width, for what loops do not express well: products in registers, transposes. */
 #ifndef PUMIT_KERNELS_CPU_ISA_LANES_H
 #define PUMIT_KERNELS_CPU_ISA_LANES_H
 
@@ -95,28 +94,6 @@ static inline __attribute__((always_inline)) lanes pick_lanes(lanes a, lanes b, 
 #else
     return __builtin_shuffle(a, b, from);
 #endif
-}
-
-#define SWAP(lane, step) ((lane) ^ (step))
-
-/** Lane i of the result is lane i ^ step of x. */
-static inline __attribute__((always_inline)) lanes swap_lanes(lanes x, const int step)
-{
-    return pick_lanes(x, x, (lane_index)EACH_LANE(SWAP, step));
-}
-
-static inline float lanes_sum(lanes x)
-{
-#pragma GCC unroll 4
-    for (int step = LANES / 2; step; step /= 2) x += swap_lanes(x, step);
-    return x[0];
-}
-
-static inline float lanes_largest(lanes x)
-{
-#pragma GCC unroll 4
-    for (int step = LANES / 2; step; step /= 2) x = lanes_max(x, swap_lanes(x, step));
-    return x[0];
 }
 
 #define LOW(lane, step)  ((lane) & (step) ? LANES + (lane) - (step) : (lane))
