@@ -280,6 +280,60 @@ START_TEST(devices_work_side_by_side)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------ attention */
+
+#define TOKENS 1237
+#define WIDTH  60 /* 3 heads of 20 */
+#define ROW    (3 * WIDTH)
+
+/* Both passes over sequences of very different lengths, q, k and v in one buffer; results end to end in `out`. */
+static void attend(int32_t threads, const float *qkv, const float *diff_dst, float *out)
+{
+    static const int64_t offsets[] = {0, 1, 31, 31, 1231, TOKENS};
+    float *diff_qkv = out + TOKENS * (WIDTH + 3);
+    const pumit_attention_args args = {.q = qkv,
+                                       .k = qkv + WIDTH,
+                                       .v = qkv + 2 * WIDTH,
+                                       .dst = out,
+                                       .lse = out + TOKENS * WIDTH,
+                                       .diff_dst = diff_dst,
+                                       .diff_q = diff_qkv,
+                                       .diff_k = diff_qkv + WIDTH,
+                                       .diff_v = diff_qkv + 2 * WIDTH,
+                                       .n = 5,
+                                       .length = 1200,
+                                       .heads = 3,
+                                       .head_dim = WIDTH / 3,
+                                       .scale = 0.2,
+                                       .offsets = offsets,
+                                       .row = ROW};
+    void *device = open_device(threads);
+    ck_assert_int_eq(pumit__cpu.attention_forward(device, &args), PUMIT_OK);
+    ck_assert_int_eq(pumit__cpu.attention_backward(device, &args), PUMIT_OK);
+    pumit__cpu.close(device);
+}
+
+/* Who takes which part is left to chance, but no sum depends on it. */
+START_TEST(attention_is_the_same_for_any_threads)
+{
+    const int64_t count = TOKENS * (WIDTH + 3 + ROW);
+    float *qkv = noisy(TOKENS * ROW, 1), *diff_dst = noisy(TOKENS * WIDTH, 2);
+    float *first = allocate_zeros((size_t)count * sizeof *first);
+    float *again = allocate_zeros((size_t)count * sizeof *again);
+    attend(1, qkv, diff_dst, first);
+    for (int run = 0; run < 6; run++) {
+        memset(again, 0xff, (size_t)count * sizeof *again);
+        attend(1 + run, qkv, diff_dst, again);
+        ck_assert_msg(memcmp(first, again, (size_t)count * sizeof *first) == 0,
+                      "%d threads: other results than one", 1 + run);
+    }
+    free(qkv);
+    free(diff_dst);
+    free(first);
+    free(again);
+}
+END_TEST
+
 Suite *suite_cpu(void);
 Suite *suite_cpu(void)
 {
@@ -298,6 +352,7 @@ Suite *suite_cpu(void)
     TCase *threads = tcase_create("threads");
     tcase_set_timeout(threads, 120);
     tcase_add_test(threads, devices_work_side_by_side);
+    tcase_add_test(threads, attention_is_the_same_for_any_threads);
     suite_add_tcase(suite, threads);
     return suite;
 }

@@ -136,7 +136,7 @@ static int64_t part_of(const attention_shape *s, int32_t threads)
 {
     const double share = s->work / (4.0 * threads * (double)s->longest);
     const int64_t blocks = (int64_t)(share / QUERIES);
-    return QUERIES * (blocks < 4 ? 4 : least(blocks, 16));
+    return QUERIES * (blocks < 2 ? 2 : least(blocks, 16));
 }
 
 pumit_status PUMIT__CPU_KERNEL(attention_forward)(pumit__cpu_device *device,
