@@ -180,6 +180,7 @@ START_TEST(rope_inverse_undoes_rope)
         c.args.rope.inverse = !c.args.rope.inverse;
         ck_assert_int_eq(run(&c, KERNEL_rope), PUMIT_OK);
         for (int64_t i = 0; i < src->count; i++) {
+            if (isnan(kept[i]) && isnan(dst->values[i])) continue; /* a gap between rows */
             ck_assert(fabs(dst->values[i] - kept[i]) <= 1e-6 * (fabs(kept[i]) + largest(src)));
         }
         free(kept);
