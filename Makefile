@@ -52,6 +52,7 @@ STATIC := $(BUILD)/libpumit.a
 
 # ------------------------------------------------------------------------------- programs and tests
 COMMON        := $(sort $(wildcard examples/common/*.c))
+BENCH         := $(sort $(wildcard examples/bench/*.c))
 PROGRAMS      := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/pumit-*.c)))
 TEST_SOURCES  := $(filter-out tests/abi/%,$(sort $(wildcard tests/*.c tests/*/*.c)))
 TEST_OBJECTS  := $(TEST_SOURCES:%.c=$(BUILD)/%.o)
@@ -85,8 +86,12 @@ $(SHARED): $(OBJECTS) pkgconfig/libpumit.map
 
 $(BUILD)/bin/%: examples/%.c $(COMMON:%.c=$(BUILD)/%.o) $(SHARED)
 	@mkdir -p $(@D)
-	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(HARDENING) $(CFLAGS) $(WARNINGS) -o $@ $< $(COMMON:%.c=$(BUILD)/%.o) \
-		-pie -L$(BUILD) -lpumit -lcjson -lm $(LDFLAGS) $(RPATH)
+	@echo "  CCLD $@" && $(CC) $(filter-out -fvisibility=hidden,$(BASE)) $(HARDENING) $(CFLAGS) $(WARNINGS) -o $@ $< $(filter %.o,$^) \
+		-pie -L$(BUILD) -lpumit -lcjson -lm $(PROGRAM_LIBS) $(LDFLAGS) $(RPATH)
+
+# It measures the machine's own matrix rate with the libraries that libpumit uses.
+$(BUILD)/bin/pumit-bench: $(BENCH:%.c=$(BUILD)/%.o)
+$(BUILD)/bin/pumit-bench: PROGRAM_LIBS := -ldnnl -lopenblas -lpthread
 
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=pumit__volume_box -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
@@ -105,7 +110,7 @@ bench: deps $(BENCHES)  ## time every kernel and the networks at the paper's siz
 bench-loader: deps $(BUILD)/bench/loader  ## images a second that the loader makes on one core; beside a peer: bench/peer/loader_peer.py
 	@$(BUILD)/bench/loader
 
--include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(COMMON:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bin/*.d)
+-include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(COMMON:%.c=$(BUILD)/%.d) $(BENCH:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bin/*.d)
 
 include install.mk
 include fuzz.mk
