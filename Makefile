@@ -96,19 +96,27 @@ $(BUILD)/bin/pumit-bench: PROGRAM_LIBS := -ldnnl -lopenblas -lpthread
 $(RUNNER): $(TEST_OBJECTS) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -Wl,--wrap=pumit__volume_box -o $@ $^ -lcheck_pic -lsubunit -lrt $(LIBS)
 
-BENCHES := $(BUILD)/bench/kernels $(BUILD)/bench/networks
+# They look inside the library: single kernels, and the loader without a training. pumit-bench, which measures networks, is a program.
+BENCHES := $(BUILD)/bench/kernels $(BUILD)/bench/loader
 
-$(BUILD)/bench/%: $(BUILD)/bench/%.o $(filter $(BUILD)/tests/kernel_%.o,$(TEST_OBJECTS)) $(STATIC)
+$(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/examples/bench/machine.o \
+		$(filter $(BUILD)/tests/kernel_%.o,$(TEST_OBJECTS)) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-.PHONY: bench
-bench: deps $(BENCHES)  ## time every kernel and the networks at the paper's size (a few minutes)
-	@$(BUILD)/bench/kernels
-	@$(BUILD)/bench/networks
+RUNS ?= 1
 
-.PHONY: bench-loader
-bench-loader: deps $(BUILD)/bench/loader  ## images a second that the loader makes on one core; beside a peer: bench/peer/loader_peer.py
-	@$(BUILD)/bench/loader
+.PHONY: bench
+bench: deps $(BENCHES) $(BUILD)/bin/pumit-bench  ## time kernels, loader and networks against the machine's limits (a few minutes; RUNS=3: medians of 3)
+	@$(BUILD)/bench/kernels --backend cpu --budget 0.1
+	@$(BUILD)/bench/loader --runs 3 --seconds 0.5
+	@$(BUILD)/bin/pumit-bench --runs $(RUNS)
+
+PEER = $(PYTHON) bench/peer/networks_peer.py
+
+.PHONY: bench-peer
+bench-peer: deps $(BUILD)/bin/pumit-bench  ## the networks in turn with PyTorch (PYTHON=one that has torch, RUNS=3, ONLY=mim; long)
+	@$(BUILD)/bin/pumit-bench --runs $(RUNS) --only '$(ONLY)' --peer '$(PEER)' --peer '$(PEER) --compile' \
+		--output $(BUILD)/bench-peer.json
 
 -include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(COMMON:%.c=$(BUILD)/%.d) $(BENCH:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bin/*.d)
 

@@ -101,7 +101,7 @@ CHECK_ENV = OMP_WAIT_POLICY=passive CK_DEFAULT_TIMEOUT=120 PUMIT_BUILD='$(abspat
 	PUMIT_PRELOAD="$$($(CC) -print-file-name=libasan.so)")
 
 .PHONY: check-run
-check-run: $(RUNNER) $(CXX_PROGRAMS) $(BENCHES) $(BUILD)/bench/loader stage
+check-run: $(RUNNER) $(CXX_PROGRAMS) $(BENCHES) stage
 	@status=0; $(CHECK_ENV) $(RUNNER) > $(BUILD)/check.log 2>&1 || status=$$?; \
 	cat $(BUILD)/check.log; grep '^[0-9]*%: Checks:' $(BUILD)/check.log | tail -n 1; exit $$status
 

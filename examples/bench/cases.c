@@ -160,13 +160,15 @@ int bench_case_run(const cli *c, const bench_case *of, int threads, double budge
     cJSON_AddNumberToObject(line, "threads", threads);
     cJSON_AddNumberToObject(line, "batch", of->batch);
     const pumit_status status = measure(line, &t, budget);
-    int result = CLI_DONE;
-    if (status != PUMIT_OK)
-        result = t.of[0].why ? cli_fail_with(c, "%s: %s", of->name, t.of[0].why) : cli_fail(c);
+    int result = status == PUMIT_OK ? CLI_DONE : CLI_FAILED;
+    if (status != PUMIT_OK && !t.of[0].failed) cli_fail(c);
+    if (t.of[0].failed && t.of[0].why) cli_say(c, "%s: %s", of->name, t.of[0].why);
     for (int i = 0; i < t.count; i++) work_close(&t.of[i]);
-    /* Afterwards, so that its matrices are in no peak. */
+    /* Afterwards, so that its arrays are in no peak. */
     if (result == CLI_DONE && cJSON_GetObjectItemCaseSensitive(line, "gflop"))
         add_counted(line, "sgemm_gflops", 1e-9 * machine_sgemm_rate(threads));
+    if (result == CLI_DONE && cJSON_GetObjectItemCaseSensitive(line, "gbyte"))
+        add_counted(line, "triad_gbs", 1e-9 * machine_triad_rate(threads));
     if (result == CLI_DONE) result = print_line(c, line);
     cJSON_Delete(line);
     return result;

@@ -21,7 +21,7 @@ bool bench_case_find(bench_case *out, const char *name);
 /*
  * Does the case in this process, `budget` seconds long but at least once, after a call that does not count, and prints what was found as a
  * line of JSON: "case", "threads", "batch", "seconds" (of a call, the median) and "best", "peak_mib", "weights_mib", "gradients_mib", where counted
- * "gflop" and "gbyte", and "sgemm_gflops" of the same process. Gives the exit status.
+ * "gflop" and "gbyte", and of the same process "sgemm_gflops" and "triad_gbs". Gives the exit status.
  */
 int bench_case_run(const cli *c, const bench_case *of, int threads, double budget);
 

@@ -48,6 +48,7 @@ static bool add_item(rows *all, const cJSON *item)
     if (!r || r->runs == ROWS_MOST_RUNS) return false;
     r->seconds[r->runs] = seconds;
     r->sgemm[r->runs] = number(item, "sgemm_gflops");
+    r->triad[r->runs] = number(item, "triad_gbs");
     if (r->runs == 0 || best < r->best) r->best = best;
     r->peak = fmax(r->peak, number(item, "peak_mib"));
     r->weights = number(item, "weights_mib");
@@ -96,6 +97,14 @@ double row_sgemm(const row *r)
     return median(r->sgemm, r->runs);
 }
 
+double row_share(const row *r)
+{
+    const double sgemm = row_sgemm(r), triad = median(r->triad, r->runs);
+    const double products = sgemm > 0 ? r->gflop / sgemm : 0,
+                 bytes = triad > 0 ? r->gbyte / triad : 0;
+    return fmax(products, bytes) / row_seconds(r);
+}
+
 const row *rows_find(const rows *all, const row *like, const char *by)
 {
     for (int i = 0; i < all->count; i++) {
@@ -117,7 +126,7 @@ static void add_counted(cJSON *item, const char *key, double value)
 static cJSON *row_json(const row *r)
 {
     cJSON *item = cJSON_CreateObject();
-    const double seconds = row_seconds(r), sgemm = row_sgemm(r);
+    const double seconds = row_seconds(r);
     cJSON_AddStringToObject(item, "case", r->name);
     cJSON_AddStringToObject(item, "by", r->by);
     cJSON_AddNumberToObject(item, "threads", r->threads);
@@ -131,8 +140,9 @@ static cJSON *row_json(const row *r)
     add_counted(item, "gflop", r->gflop);
     add_counted(item, "gbyte", r->gbyte);
     add_counted(item, "gflops", r->gflop / seconds);
-    add_counted(item, "sgemm_gflops", sgemm);
-    if (sgemm > 0) add_counted(item, "sgemm_share", r->gflop / seconds / sgemm);
+    add_counted(item, "sgemm_gflops", row_sgemm(r));
+    add_counted(item, "triad_gbs", median(r->triad, r->runs));
+    add_counted(item, "share", row_share(r));
     return item;
 }
 
@@ -165,6 +175,15 @@ static char *read_file(const cli *c, const char *path)
     return data;
 }
 
+static bool add_lines(rows *out, char *data)
+{
+    bool good = true;
+    char *rest = NULL;
+    for (char *line = strtok_r(data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        good = good && rows_add(out, line);
+    return good && out->count > 0;
+}
+
 int rows_read(rows *out, const cli *c, const char *path)
 {
     char *data = read_file(c, path);
@@ -172,12 +191,14 @@ int rows_read(rows *out, const cli *c, const char *path)
     cJSON *tree = cJSON_Parse(data);
     const cJSON *const list = cJSON_GetObjectItemCaseSensitive(tree, "rows"), *item;
     snprintf(out->machine, sizeof out->machine, "%s", text(tree, "machine"));
-    bool good = cJSON_IsArray(list);
-    cJSON_ArrayForEach(item, list) good = good && add_item(out, item);
+    bool good = true;
+    if (cJSON_IsArray(list))
+        cJSON_ArrayForEach(item, list) good = good && add_item(out, item);
+    else
+        good = add_lines(out, data);
     cJSON_Delete(tree);
     free(data);
-    return good ? CLI_DONE
-                : cli_fail_with(c, "%s: this is not what pumit-bench --json prints", path);
+    return good ? CLI_DONE : cli_fail_with(c, "%s: this is no result of a benchmark", path);
 }
 
 /* ---------------------------------------------------------------------------------------------- table */
@@ -221,10 +242,10 @@ static void print_head(const peers *p, const rows *before)
 
 static void print_row(const row *r, const rows *all, const peers *p, const rows *before)
 {
-    const double seconds = row_seconds(r), sgemm = row_sgemm(r);
+    const double seconds = row_seconds(r);
     printf("%-30s %7d %9.2f %9.2f", r->name, r->threads, 1e3 * seconds, 1e3 * r->best);
     print_number(r->gflop / seconds, 7, 1, "");
-    print_number(sgemm > 0 ? 100 * r->gflop / seconds / sgemm : 0, 4, 0, "%");
+    print_number(100 * row_share(r), 4, 0, "%");
     print_number(r->peak, 6, 0, "");
     print_number(r->peak - r->weights - r->gradients, 6, 0, "");
     if (before) {
@@ -251,7 +272,7 @@ static void warn_of_machine(const rows *all, const rows *before)
         now += row_sgemm(&all->row[i]);
         then += row_sgemm(old);
     }
-    if (strcmp(all->machine, before->machine) != 0)
+    if (*before->machine && *all->machine && strcmp(all->machine, before->machine) != 0)
         printf("\nThe earlier result is of another machine: %s\n", before->machine);
     if (then > 0 && fabs(now / then - 1) > 0.05)
         printf("\nThe machine's sgemm rate is %.2f times what it was then: compare shares, not "
@@ -262,12 +283,12 @@ static void warn_of_machine(const rows *all, const rows *before)
 void rows_print(const rows *all, const rows *before)
 {
     const peers p = peers_of(all);
-    printf("%s\n\n", all->machine);
+    if (*all->machine) printf("%s\n\n", all->machine);
     print_head(&p, before);
     for (int i = 0; i < all->count; i++)
         if (strcmp(all->row[i].by, OURS) == 0) print_row(&all->row[i], all, &p, before);
-    puts("\nshare: of the rate of the faster sgemm in the same process; beyond: the peak less "
-         "weights and gradients");
+    puts("\nshare: of what the faster sgemm, or the triad's bandwidth, of the same process allow; "
+         "beyond: the peak less\nweights and gradients");
     if (p.count > 0) puts("times: the peer's time by ours");
     if (before) warn_of_machine(all, before);
 }

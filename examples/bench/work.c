@@ -19,9 +19,10 @@
         if (status_ != PUMIT_OK) return status_;                                                   \
     } while (0)
 
-/* A failure that is not the library's. */
+/* A failure that is not the library's; `why` may be NULL if it was told already. */
 static pumit_status fail(work *w, const char *why)
 {
+    w->failed = true;
     w->why = why;
     return PUMIT_ERROR_CANCELLED;
 }
@@ -152,6 +153,12 @@ static pumit_status make_volume(work *w)
     return status;
 }
 
+static void remove_file(work *w)
+{
+    if (w->file[0]) unlink(w->file);
+    w->file[0] = '\0';
+}
+
 /* A model's file, written by a process of its own, so that what follows finds this one as if it had just begun. */
 static pumit_status write_model(work *w)
 {
@@ -168,8 +175,8 @@ static pumit_status write_model(work *w)
         _exit(status == PUMIT_OK ? 0 : 1);
     }
     int status = 1;
-    if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
-        return fail(w, "cannot write a model file to /tmp");
+    if (pid < 0 || waitpid(pid, &status, 0) < 0) return fail(w, "cannot start a process");
+    if (status != 0) return fail(w, NULL); /* it has told why */
     return PUMIT_OK;
 }
 
@@ -263,6 +270,7 @@ static pumit_status call_embed(work *w)
 static pumit_status call_load(work *w)
 {
     TRY(pumit_vit_load(&w->vit, w->ctx, w->file));
+    remove_file(w); /* the weights stay mapped */
     count_parameters(w, pumit_vit_module(w->vit), false);
     return PUMIT_OK;
 }
@@ -434,7 +442,7 @@ pumit_status work_open(work *w)
 
 void work_close(work *w)
 {
-    if (w->file[0]) unlink(w->file);
+    remove_file(w);
     pumit_tensor_release(w->image);
     pumit_tensor_release(w->visible);
     pumit_tensor_release(w->labels);

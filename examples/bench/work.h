@@ -55,7 +55,8 @@ struct work {
 
     double flop, bytes;           /* of a call, 0: not counted */
     double parameters, gradients; /* elements */
-    const char *why;              /* it failed, where the library does not know */
+    bool failed;                  /* not by the library, whose last error says nothing of it */
+    const char *why;              /* NULL: it was told already */
 };
 
 pumit_status work_open(work *w);
