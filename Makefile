@@ -103,20 +103,23 @@ $(BUILD)/bench/%: $(BUILD)/bench/%.o $(BUILD)/examples/bench/machine.o \
 		$(filter $(BUILD)/tests/kernel_%.o,$(TEST_OBJECTS)) $(STATIC)
 	@echo "  LD   $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-RUNS ?= 1
+# Rounds over the networks, and more options of pumit-bench, such as BENCHFLAGS='--full --only mim'.
+RUNS       ?= 1
+BENCHFLAGS ?=
 
 .PHONY: bench
-bench: deps $(BENCHES) $(BUILD)/bin/pumit-bench  ## time kernels, loader and networks against the machine's limits (a few minutes; RUNS=3: medians of 3)
+bench: deps $(BENCHES) $(BUILD)/bin/pumit-bench  ## time kernels, loader and networks beside the machine's limits (a few minutes; RUNS=3, BENCHFLAGS=)
 	@$(BUILD)/bench/kernels --backend cpu --budget 0.1
 	@$(BUILD)/bench/loader --runs 3 --seconds 0.5
-	@$(BUILD)/bin/pumit-bench --runs $(RUNS)
+	@$(BUILD)/bin/pumit-bench --runs $(RUNS) $(BENCHFLAGS)
 
 PEER = $(PYTHON) bench/peer/networks_peer.py
 
 .PHONY: bench-peer
-bench-peer: deps $(BUILD)/bin/pumit-bench  ## the networks in turn with PyTorch (PYTHON=one that has torch, RUNS=3, ONLY=mim; long)
-	@$(BUILD)/bin/pumit-bench --runs $(RUNS) --only '$(ONLY)' --peer '$(PEER)' --peer '$(PEER) --compile' \
-		--output $(BUILD)/bench-peer.json
+bench-peer: deps $(BUILD)/bin/pumit-bench  ## the networks in turn with PyTorch, into $(BUILD)/bench-peer.json (PYTHON=one with torch, RUNS=, BENCHFLAGS=)
+	@$(PYTHON) -c 'import torch'
+	@$(BUILD)/bin/pumit-bench --runs $(RUNS) --peer '$(PEER)' --peer '$(PEER) --compile' \
+		--output $(BUILD)/bench-peer.json $(BENCHFLAGS)
 
 -include $(OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(COMMON:%.c=$(BUILD)/%.d) $(BENCH:%.c=$(BUILD)/%.d) $(wildcard $(BUILD)/bin/*.d)
 

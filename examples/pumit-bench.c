@@ -15,6 +15,7 @@ static const cli_option OPTIONS[] = {
     {"compare", 0, 's', "FILE", NULL, "put an earlier result (of --json) beside the new one"},
     {"peer", 0, 's', "COMMAND", NULL, "run this in turn, a process a case; may be repeated"},
     {"output", 'o', 's', "FILE", NULL, "write the result as JSON there, as far as it is"},
+    {"markdown", 0, 'b', NULL, NULL, "print the table as Markdown"},
     {"list", 0, 'b', NULL, NULL, "list the cases"},
     {"case", 0, 's', "NAME", NULL, "measure one in this very process: for profilers"},
     {0}};
@@ -58,9 +59,9 @@ static int read_threads(rounds *r)
     return CLI_DONE;
 }
 
-static int write_output(const cli *c, const rows *all)
+static int save(const cli *c, const rows *all)
 {
-    if (!cli_given(c, "output")) return CLI_DONE;
+    if (!cli_given(c, "output") || all->count == 0) return CLI_DONE;
     FILE *const file = cli_open_output(c);
     if (!file) return CLI_FAILED;
     cJSON *tree = rows_json(all);
@@ -81,14 +82,12 @@ static int measure_all(cli *c, rounds *r)
         result = rows_read(&all, c, c->paths[0]);
     else if (result == CLI_DONE)
         result = rounds_run(&all, r);
-    if (all.count > 0) {
-        const int written = write_output(c, &all);
-        if (result == CLI_DONE) result = written;
-        if (c->json)
-            cli_print_json(c, rows_json(&all));
-        else
-            rows_print(&all, earlier ? &before : NULL);
-    }
+    if (all.count > 0 && c->json)
+        cli_print_json(c, rows_json(&all));
+    else if (all.count > 0 && cli_given(c, "markdown"))
+        rows_print_markdown(&all);
+    else if (all.count > 0)
+        rows_print(&all, earlier ? &before : NULL);
     rows_free(&all);
     rows_free(&before);
     return result;
@@ -101,6 +100,7 @@ static int body(cli *c)
     rounds r = started;
     r.c = c;
     r.full = cli_given(c, "full");
+    r.save = save;
     r.only = cli_given(c, "only") ? cli_value(c, "only") : "";
     r.runs = (int)option(c, "runs", 3);
     r.seconds = option(c, "seconds", 1);

@@ -113,6 +113,9 @@ START_TEST(peers_stand_beside)
     a = runf("pumit-bench --compare %s %s", files_path("result.json"), files_path("result.json"));
     check_done(a);
     ck_assert_ptr_nonnull(strstr(a->out, " 1.00x"));
+    a = runf("pumit-bench --markdown %s", files_path("result.json"));
+    check_done(a);
+    ck_assert_ptr_nonnull(strstr(a->out, "| vit-b-forward-2d | 1 |"));
 }
 END_TEST
 

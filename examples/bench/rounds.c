@@ -126,6 +126,7 @@ int rounds_run(rows *all, const rounds *r)
                 if (!wanted(r, &c, r->threads[t])) continue;
                 any = true;
                 if (run_case(all, r, &c, r->threads[t]) != CLI_DONE) result = CLI_FAILED;
+                if (r->save(r->c, all) != CLI_DONE) return CLI_FAILED;
             }
     }
     if (!any) return cli_fail_with(r->c, "no case is named like '%s'; see --list", r->only);

@@ -15,6 +15,8 @@ typedef struct {
     bool full;
     const char *only; /* part of the names of the cases that are wanted */
     int threads[2];   /* 0: none */
+    /* After each case, so that a call that is interrupted leaves what there is; CLI_FAILED ends it. */
+    int (*save)(const cli *c, const rows *all);
 } rounds;
 
 /* Fills `all`, progress on stderr. CLI_FAILED if a case failed; the others are there. */

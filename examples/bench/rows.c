@@ -292,3 +292,40 @@ void rows_print(const rows *all, const rows *before)
     if (p.count > 0) puts("times: the peer's time by ours");
     if (before) warn_of_machine(all, before);
 }
+
+/* A cell, "-" where there is nothing to tell. */
+static void print_cell(double value, int digits, const char *unit)
+{
+    if (value > 0)
+        printf(" %.*f%s |", digits, value, unit);
+    else
+        printf(" - |");
+}
+
+static void print_markdown_row(const row *r, const rows *all, const peers *p)
+{
+    const double seconds = row_seconds(r), beyond = r->peak - r->weights - r->gradients;
+    printf("| %s | %d |", r->name, r->threads);
+    print_cell(1e3 * seconds, seconds < 0.1 ? 1 : 0, "");
+    print_cell(100 * row_share(r), 0, "%");
+    print_cell(r->peak, 0, "");
+    print_cell(beyond, 0, "");
+    for (int k = 0; k < p->count; k++) {
+        const row *const peer = rows_find(all, r, p->by[k]);
+        print_cell(peer ? row_seconds(peer) / seconds : 0, 2, "x");
+        print_cell(peer ? peer->peak : 0, 0, "");
+    }
+    putchar('\n');
+}
+
+void rows_print_markdown(const rows *all)
+{
+    const peers p = peers_of(all);
+    printf("| case | threads | ms | share | MiB | beyond |");
+    for (int k = 0; k < p.count; k++) printf(" %s | its MiB |", p.by[k]);
+    printf("\n|---|---|---|---|---|---|");
+    for (int k = 0; k < p.count; k++) printf("---|---|");
+    putchar('\n');
+    for (int i = 0; i < all->count; i++)
+        if (strcmp(all->row[i].by, OURS) == 0) print_markdown_row(&all->row[i], all, &p);
+}

@@ -48,5 +48,7 @@ int rows_read(rows *out, const cli *c, const char *path);
 
 /* All rows of libpumit, those of peers beside them, and how long they took in `before`, if that is not NULL. */
 void rows_print(const rows *all, const rows *before);
+/* The same for a document; of a peer how many times longer it takes and its memory. */
+void rows_print_markdown(const rows *all);
 
 #endif
