@@ -9,7 +9,7 @@
 
 #include "lib/tensor/ops.h"
 
-#define OP_MOST_INPUTS 6
+#define OP_MOST_INPUTS 9
 
 typedef struct {
     int32_t ndim;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Gradient checks of matrix products, norms, and of what transformers are made of. */
+/* Gradient checks of matrix products and norms. */
 #include "op_check.h"
 
 /* --------------------------------------------------------------------------------------- linear */
@@ -48,6 +48,29 @@ static pumit_tensor *linear_twice(op_graph *g)
 OP_CHECK(linear, OP_VARIANT(linear_matrix), OP_VARIANT(linear_without_bias),
          OP_VARIANT(linear_vector), OP_VARIANT(linear_tokens), OP_VARIANT(linear_strided),
          OP_VARIANT(linear_bias_of_matrix), OP_VARIANT(linear_twice))
+
+/* ----------------------------------------------------------------------------------- add_linear */
+
+static pumit_tensor *add_linear_matrix(op_graph *g)
+{
+    return pumit__add_linear(op_normal(g, SHAPE(4, 5)), op_normal(g, SHAPE(4, 3)),
+                             op_normal(g, SHAPE(5, 3)), op_normal(g, SHAPE(5)));
+}
+
+static pumit_tensor *add_linear_strided(op_graph *g)
+{
+    return pumit__add_linear(op_strided(g, SHAPE(2, 4, 5)), op_strided(g, SHAPE(2, 4, 3)),
+                             op_strided(g, SHAPE(5, 3)), NULL);
+}
+
+static pumit_tensor *add_linear_to_itself(op_graph *g)
+{
+    pumit_tensor *x = op_normal(g, SHAPE(2, 3, 4));
+    return pumit__add_linear(x, x, op_normal(g, SHAPE(4, 4)), op_normal(g, SHAPE(4)));
+}
+
+OP_CHECK(add_linear, OP_VARIANT(add_linear_matrix), OP_VARIANT(add_linear_strided),
+         OP_VARIANT(add_linear_to_itself))
 
 /* --------------------------------------------------------------------------------------- matmul */
 
@@ -165,104 +188,3 @@ static pumit_tensor *group_norm_strided(op_graph *g)
 OP_CHECK(group_norm, OP_VARIANT(group_norm_volume), OP_VARIANT(group_norm_one_group),
          OP_VARIANT(group_norm_instance), OP_VARIANT(group_norm_matrix),
          OP_VARIANT(group_norm_strided))
-
-/* ----------------------------------------------------------------------------------------- rope */
-
-static pumit_tensor *rope_shared(op_graph *g)
-{
-    return pumit__rope(op_normal(g, SHAPE(2, 4, 2, 6)), op_constant(g, SHAPE(4, 3)),
-                       op_constant(g, SHAPE(4, 3)), 0);
-}
-
-static pumit_tensor *rope_shared_skip(op_graph *g)
-{
-    return pumit__rope(op_normal(g, SHAPE(2, 4, 2, 6)), op_constant(g, SHAPE(3, 3)),
-                       op_constant(g, SHAPE(3, 3)), 1);
-}
-
-static pumit_tensor *rope_per_sample(op_graph *g)
-{
-    return pumit__rope(op_normal(g, SHAPE(2, 4, 2, 4)), op_constant(g, SHAPE(2, 4, 2)),
-                       op_constant(g, SHAPE(2, 4, 2)), 0);
-}
-
-static pumit_tensor *rope_per_sample_skip(op_graph *g)
-{
-    return pumit__rope(op_normal(g, SHAPE(3, 5, 1, 4)), op_constant(g, SHAPE(3, 3, 2)),
-                       op_constant(g, SHAPE(3, 3, 2)), 2);
-}
-
-static pumit_tensor *rope_strided(op_graph *g)
-{
-    return pumit__rope(op_strided(g, SHAPE(2, 3, 2, 4)), op_constant(g, SHAPE(2, 2)),
-                       op_constant(g, SHAPE(2, 2)), 1);
-}
-
-OP_CHECK(rope, OP_VARIANT(rope_shared), OP_VARIANT(rope_shared_skip), OP_VARIANT(rope_per_sample),
-         OP_VARIANT(rope_per_sample_skip), OP_VARIANT(rope_strided))
-
-/* ------------------------------------------------------------------------------------ attention */
-
-static pumit_tensor *attention_apart(op_graph *g)
-{
-    return pumit__attention(op_normal(g, SHAPE(2, 5, 2, 4)), op_normal(g, SHAPE(2, 5, 2, 4)),
-                            op_normal(g, SHAPE(2, 5, 2, 4)), 0.5);
-}
-
-static pumit_tensor *attention_same(op_graph *g)
-{
-    pumit_tensor *x = op_normal(g, SHAPE(1, 4, 2, 3));
-    return pumit__attention(x, x, x, 0.7);
-}
-
-static pumit_tensor *attention_of_slices(op_graph *g)
-{
-    const int64_t split[4] = {2, 4, 2, 4};
-    pumit_tensor *x = op_normal(g, SHAPE(2, 4, 24));
-    pumit_tensor *q = pumit__reshape(pumit__slice(x, 2, 0, 8), 4, split);
-    pumit_tensor *k = pumit__reshape(pumit__slice(x, 2, 8, 8), 4, split);
-    pumit_tensor *v = pumit__reshape(pumit__slice(x, 2, 16, 8), 4, split);
-    return pumit__attention(q, k, v, 0.5);
-}
-
-static pumit_tensor *attention_strided(op_graph *g)
-{
-    return pumit__attention(op_strided(g, SHAPE(1, 3, 2, 4)), op_strided(g, SHAPE(1, 3, 2, 4)),
-                            op_strided(g, SHAPE(1, 3, 2, 4)), 0.5);
-}
-
-static pumit_tensor *attention_long(op_graph *g)
-{
-    return pumit__attention(op_normal(g, SHAPE(1, 19, 1, 8)), op_normal(g, SHAPE(1, 19, 1, 8)),
-                            op_normal(g, SHAPE(1, 19, 1, 8)), 0.35);
-}
-
-OP_CHECK(attention, OP_VARIANT(attention_apart), OP_VARIANT(attention_same),
-         OP_VARIANT(attention_of_slices), OP_VARIANT(attention_strided), OP_VARIANT(attention_long))
-
-/* --------------------------------------------------------------------------------------- swiglu */
-
-static pumit_tensor *swiglu_apart(op_graph *g)
-{
-    return pumit__swiglu(op_normal(g, SHAPE(3, 5)), op_normal(g, SHAPE(3, 5)));
-}
-
-static pumit_tensor *swiglu_same(op_graph *g)
-{
-    pumit_tensor *x = op_normal(g, SHAPE(3, 5));
-    return pumit__swiglu(x, x);
-}
-
-static pumit_tensor *swiglu_of_slices(op_graph *g)
-{
-    pumit_tensor *x = op_normal(g, SHAPE(2, 3, 8));
-    return pumit__swiglu(pumit__slice(x, 2, 0, 4), pumit__slice(x, 2, 4, 4));
-}
-
-static pumit_tensor *swiglu_strided(op_graph *g)
-{
-    return pumit__swiglu(op_strided(g, SHAPE(3, 5)), op_strided(g, SHAPE(3, 5)));
-}
-
-OP_CHECK(swiglu, OP_VARIANT(swiglu_apart), OP_VARIANT(swiglu_same), OP_VARIANT(swiglu_of_slices),
-         OP_VARIANT(swiglu_strided))

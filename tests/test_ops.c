@@ -103,21 +103,6 @@ static void check_rows(pumit_context *ctx)
           5, 6, 7);
 }
 
-/* Quarter turns: (a, b) becomes (-b, a); each sequence by angles of its own, the first token not at all. */
-static void check_rope(pumit_context *ctx)
-{
-    pumit_tensor *x = counting(ctx, SHAPE(2, 2, 1, 4));
-    pumit_tensor *cosine =
-        pumit__from_host(ctx, PUMIT_F64, (double[]){1, 0, 0, -1}, 0, SHAPE(2, 1, 2));
-    pumit_tensor *sine =
-        pumit__from_host(ctx, PUMIT_F64, (double[]){0, 1, -1, 0}, 0, SHAPE(2, 1, 2));
-    HOLDS(pumit__rope(x, cosine, sine, 1), 0, 1, 2, 3, 4, 5, -7, 6, 8, 9, 10, 11, 13, -12, -14,
-          -15);
-    pumit_tensor *shared = pumit__reshape(pumit__slice(cosine, 0, 0, 1), SHAPE(1, 2));
-    pumit_tensor *turn = pumit__reshape(pumit__slice(sine, 0, 0, 1), SHAPE(1, 2));
-    HOLDS(pumit__rope(x, shared, turn, 1), 0, 1, 2, 3, 4, 5, -7, 6, 8, 9, 10, 11, 12, 13, -15, 14);
-}
-
 START_TEST(values_are_as_told)
 {
     static const char *const devices[] = {"reference64", "reference", "cpu"};
@@ -126,7 +111,6 @@ START_TEST(values_are_as_told)
     check_shapes(ctx);
     check_products(ctx);
     check_rows(ctx);
-    check_rope(ctx);
     pumit__scope_end(ctx, mark, NULL);
     pumit_context_release(ctx);
 }

@@ -79,9 +79,9 @@ static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *
                  *sine = angles_of(angles->sine, m->visible);
     for (int64_t i = 0; i < vit->depth; i++) {
         if (vit->masked_layer[i])
-            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL);
+            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL, NULL);
         else
-            t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown);
+            t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown, NULL);
     }
     return pumit__vit_final_norm(vit, t);
 }

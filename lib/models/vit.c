@@ -331,7 +331,7 @@ pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit
     const pumit__vit_angles *angles = t ? pumit__vit_angles_of(vit, grid) : NULL;
     if (!angles) return pumit__last_status();
     for (int64_t i = 0; i <= last; i++) {
-        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL);
+        t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL, NULL);
         for (int32_t k = 0; k < count; k++)
             if (blocks[k] == i) states[k] = t;
     }

@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a block is given beside x. */
+enum { COSINE, SINE, SHOWN, OFFSETS };
+
 /* ------------------------------------------------------------------------------------------- angles */
 
 static void fill_angles(double *cosine, double *sine, const pumit_vit *vit, const int64_t grid[3])
@@ -85,54 +88,42 @@ void pumit__vit_angles_destroy(pumit_vit *vit)
 
 /* -------------------------------------------------------------------------------------------- block */
 
-static pumit_tensor *norm(pumit_tensor *x, const pumit__layer *layer)
+typedef pumit__vit_block block;
+
+/* x + proj(attention). given: the angles and borders below. */
+static pumit_tensor *attend(const pumit_vit *vit, const block *b, pumit_tensor *x,
+                            pumit_tensor *const *given)
 {
-    return pumit__layer_norm(x, layer->weight, layer->bias, PUMIT__VIT_EPS);
+    pumit_tensor *const weights[] = {b->q.weight, b->k.weight, b->v.weight};
+    pumit_tensor *const biases[] = {b->q.bias, b->k.bias, b->v.bias};
+    const double scale = 1.0 / sqrt((double)(vit->dim / vit->heads));
+    const int64_t skip = given[OFFSETS] ? 0 : 1; /* class tokens end to end have angles */
+    pumit_tensor *qkv =
+        pumit__norm_linears(x, b->norm1.weight, b->norm1.bias, PUMIT__VIT_EPS, 3, weights, biases);
+    pumit_tensor *mixed = pumit__rope_attention(qkv, given[COSINE], given[SINE], skip, vit->heads,
+                                                scale, given[OFFSETS]);
+    return pumit__add_linear(x, mixed, b->proj.weight, b->proj.bias);
 }
 
-static pumit_tensor *linear(pumit_tensor *x, const pumit__layer *layer)
+/* x + feed-forward */
+static pumit_tensor *feed_forward(const block *b, pumit_tensor *x)
 {
-    return pumit__linear(x, layer->weight, layer->bias);
+    pumit_tensor *const weights[] = {b->w1.weight, b->w2.weight};
+    pumit_tensor *const biases[] = {b->w1.bias, b->w2.bias};
+    pumit_tensor *h =
+        pumit__norm_linears(x, b->norm2.weight, b->norm2.bias, PUMIT__VIT_EPS, 2, weights, biases);
+    return pumit__gated_linear(x, h, b->ffn_norm.weight, b->ffn_norm.bias, PUMIT__VIT_EPS,
+                               b->w3.weight, b->w3.bias);
 }
-
-static pumit_tensor *attend(const pumit_vit *vit, const pumit__vit_block *b, pumit_tensor *x,
-                            pumit_tensor *cosine, pumit_tensor *sine)
-{
-    const int64_t head_dim = vit->dim / vit->heads;
-    const int64_t split[4] = {x->shape[0], x->shape[1], vit->heads, head_dim};
-    pumit_tensor *h = norm(x, &b->norm1);
-    pumit_tensor *q = pumit__rope(pumit__reshape(linear(h, &b->q), 4, split), cosine, sine, 1);
-    pumit_tensor *k = pumit__rope(pumit__reshape(linear(h, &b->k), 4, split), cosine, sine, 1);
-    pumit_tensor *v = pumit__reshape(linear(h, &b->v), 4, split);
-    pumit_tensor *mixed = pumit__attention(q, k, v, 1.0 / sqrt((double)head_dim));
-    return linear(pumit__reshape(mixed, 3, x->shape), &b->proj);
-}
-
-static pumit_tensor *feed_forward(const pumit__vit_block *b, pumit_tensor *x)
-{
-    pumit_tensor *h = norm(x, &b->norm2);
-    pumit_tensor *g = pumit__swiglu(linear(h, &b->w1), linear(h, &b->w2));
-    return linear(norm(g, &b->ffn_norm), &b->w3);
-}
-
-static pumit_tensor *whole_block(const pumit_vit *vit, const pumit__vit_block *b, pumit_tensor *x,
-                                 pumit_tensor *cosine, pumit_tensor *sine)
-{
-    if (!x) return NULL;
-    x = pumit__add(x, attend(vit, b, x, cosine, sine));
-    return x ? pumit__add(x, feed_forward(b, x)) : NULL;
-}
-
-enum { COSINE, SINE, SHOWN };
 
 static pumit_tensor *run_block(const pumit__stretch *stretch, pumit_tensor *x)
 {
     const pumit_vit *vit = stretch->model;
-    const pumit__vit_block *b = &vit->blocks[stretch->number];
+    const block *b = &vit->blocks[stretch->number];
     pumit_tensor *const *given = stretch->given, *shown = given[SHOWN];
-    if (!shown) return whole_block(vit, b, x, given[COSINE], given[SINE]);
-    pumit_tensor *rows = pumit__gather_rows(x, shown);
-    return pumit__scatter_rows(x, shown, whole_block(vit, b, rows, given[COSINE], given[SINE]));
+    pumit_tensor *rows = shown ? pumit__gather_rows(x, shown) : x;
+    rows = feed_forward(b, attend(vit, b, rows, given));
+    return shown ? pumit__scatter_rows(x, shown, rows) : rows;
 }
 
 static void release_model(void *model)
@@ -142,11 +133,11 @@ static void release_model(void *model)
 
 pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
                                        pumit_tensor *cosine, pumit_tensor *sine,
-                                       pumit_tensor *shown)
+                                       pumit_tensor *shown, pumit_tensor *offsets)
 {
     if (!x || !cosine || !sine) return NULL;
     pumit__stretch stretch = {
-        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, shown}};
+        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, shown, offsets}};
     if (vit->recompute) {
         stretch.model = pumit__module_retain(&vit->module);
         stretch.release = release_model;

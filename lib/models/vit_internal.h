@@ -41,11 +41,15 @@ struct pumit_vit {
 const pumit__vit_angles *pumit__vit_angles_of(pumit_vit *vit, const int64_t grid[3]);
 void pumit__vit_angles_destroy(pumit_vit *vit);
 
-/* One transformer block on (N, L, dim); the first token is the class token. `shown`: (N, K) of I64, the rows that take part, the
- * others stay as they are; NULL: all. The angles are those of the rows that take part. Computed again in backward where vit->recompute. */
+/*
+ * One transformer block on (N, L, dim). `shown`: (N, K) of I64, the rows that take part, the others stay as they are; NULL: all.
+ * The angles and offsets are those of the rows that take part. offsets NULL: the first token of each sequence is the class token, which
+ * has no angles. Else (n + 1) of I64, the borders of n sequences end to end (N = 1), and each row has angles, class tokens those of no turn.
+ * Computed again in backward where vit->recompute.
+ */
 pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
                                        pumit_tensor *cosine, pumit_tensor *sine,
-                                       pumit_tensor *shown);
+                                       pumit_tensor *shown, pumit_tensor *offsets);
 
 /* Patch embedding plus resampled absolute position, (N, L, dim). */
 pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);

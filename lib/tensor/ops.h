@@ -39,7 +39,9 @@ pumit_tensor *pumit__mean(pumit_tensor *x);
 
 /* --- matrix products ----------------------------------------------------------------------------- */
 pumit_tensor *pumit__linear(pumit_tensor *x, pumit_tensor *weight,
-                            pumit_tensor *bias);               /* (..., I), (O, I), (O) or NULL */
+                            pumit_tensor *bias); /* (..., I), (O, I), (O) or NULL */
+pumit_tensor *pumit__add_linear(pumit_tensor *base, pumit_tensor *x, pumit_tensor *weight,
+                                pumit_tensor *bias);           /* base (..., O) + linear */
 pumit_tensor *pumit__matmul(pumit_tensor *a, pumit_tensor *b); /* (..., K), (K, N) */
 
 /* --- norms: over the last axis; over groups of it per leading index ------------------------------------ */
@@ -60,11 +62,24 @@ pumit_tensor *pumit__one_hot(pumit_tensor *index, int64_t classes); /* (...) of 
 /* The value of `value`, with the gradient going to x as if it were x; same shape. */
 pumit_tensor *pumit__straight_through(pumit_tensor *value, pumit_tensor *x);
 
-/* --- transformers: all (N, L, heads, head_dim) ------------------------------------------------------------ */
-/* cosine, sine: (L - skip, head_dim/2), or (N, L - skip, head_dim/2); no gradient by them. */
-pumit_tensor *pumit__rope(pumit_tensor *x, pumit_tensor *cosine, pumit_tensor *sine, int64_t skip);
-pumit_tensor *pumit__attention(pumit_tensor *q, pumit_tensor *k, pumit_tensor *v, double scale);
-pumit_tensor *pumit__swiglu(pumit_tensor *gate, pumit_tensor *value);
+/* --- transformers: what a block is made of, each keeping little for backward --------------------------------- */
+/* Linear layers (1 to 3, each bias or NULL) of LayerNorm(x), their results side by side: (..., sum of outputs). Keeps x. */
+pumit_tensor *pumit__norm_linears(pumit_tensor *x, pumit_tensor *norm_weight,
+                                  pumit_tensor *norm_bias, double eps, int32_t count,
+                                  pumit_tensor *const *weights, pumit_tensor *const *biases);
+/*
+ * Attention of q | k | v (N, L, 3 dim), q and k turned by their positions, to (N, L, dim). **x is turned in place**: it must be
+ * the result of an operation that does not need it in backward, and nobody may hold or read it afterwards.
+ * cosine, sine: (L - skip, head_dim/2), or (N, L - skip, head_dim/2), without gradient; the first `skip` tokens of a sequence are not
+ * turned. offsets: NULL, or (n + 1) of I64, with N = 1: the borders of n sequences that lie end to end and do not see each other.
+ */
+pumit_tensor *pumit__rope_attention(pumit_tensor *x, pumit_tensor *cosine, pumit_tensor *sine,
+                                    int64_t skip, int64_t heads, double scale,
+                                    pumit_tensor *offsets);
+/* base (..., O) + linear(LayerNorm(silu(gate) value)); x (..., 2 I): gate | value. Keeps x. */
+pumit_tensor *pumit__gated_linear(pumit_tensor *base, pumit_tensor *x, pumit_tensor *norm_weight,
+                                  pumit_tensor *norm_bias, double eps, pumit_tensor *weight,
+                                  pumit_tensor *bias);
 
 /* --- images: x (N, D, H, W, I) ----------------------------------------------------------------------------- */
 pumit_tensor *pumit__conv(pumit_tensor *x, pumit_tensor *weight /* (O, k, k, k, I) */,

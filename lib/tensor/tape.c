@@ -69,6 +69,13 @@ bool pumit__wants_grad(const pumit_tensor *a, const pumit_tensor *b, const pumit
     return a->slot || (b && b->slot) || (c && c->slot);
 }
 
+bool pumit__any_wants_grad(pumit_tensor *const *operands, int32_t count)
+{
+    bool any = false;
+    for (int32_t i = 0; i < count; i++) any = any || (operands[i] && operands[i]->slot);
+    return any && operands[0]->ctx->recording;
+}
+
 static pumit__slot *share_slot(pumit_tensor *tensor)
 {
     if (!tensor || !tensor->slot) return NULL;
@@ -76,8 +83,8 @@ static pumit__slot *share_slot(pumit_tensor *tensor)
     return tensor->slot;
 }
 
-pumit__node *pumit__record(pumit_tensor *result, pumit__backward_fn backward, pumit_tensor *a,
-                           pumit_tensor *b, pumit_tensor *c)
+pumit__node *pumit__record_all(pumit_tensor *result, pumit__backward_fn backward,
+                               pumit_tensor *const *operands, int32_t count)
 {
     pumit_context *ctx = result->ctx;
     pumit__slot *slot = slot_create(result);
@@ -89,12 +96,16 @@ pumit__node *pumit__record(pumit_tensor *result, pumit__backward_fn backward, pu
     node->backward = backward;
     node->sequence = ctx->sequence++;
     node->result = slot;
-    node->in[0] = share_slot(a);
-    node->in[1] = share_slot(b);
-    node->in[2] = share_slot(c);
+    for (int32_t i = 0; i < count; i++) node->in[i] = share_slot(operands[i]);
     slot->node = node;
     result->slot = slot;
     return node;
+}
+
+pumit__node *pumit__record(pumit_tensor *result, pumit__backward_fn backward, pumit_tensor *a,
+                           pumit_tensor *b, pumit_tensor *c)
+{
+    return pumit__record_all(result, backward, (pumit_tensor *const[]){a, b, c}, 3);
 }
 
 static pumit_status backward_lost(pumit__node *node, pumit_tensor *diff_dst)

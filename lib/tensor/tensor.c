@@ -280,6 +280,11 @@ void *pumit__data(const pumit_tensor *tensor)
     return (char *)tensor->storage->memory + tensor->offset * pumit_dtype_size(tensor->dtype);
 }
 
+void *pumit__at(const pumit_tensor *tensor, int64_t elements)
+{
+    return (char *)pumit__data(tensor) + elements * pumit_dtype_size(tensor->dtype);
+}
+
 pumit_status pumit_tensor_data(void **out, pumit_tensor *tensor)
 {
     PUMIT__REQUIRE(out && tensor, "pumit_tensor_data: an argument is NULL");

@@ -34,7 +34,7 @@ struct pumit_tensor {
 /* Adds to the gradients of node->in, given the gradient of its result (packed). Runs inside a scope. */
 typedef pumit_status (*pumit__backward_fn)(struct pumit__node *node, pumit_tensor *diff_dst);
 
-#define PUMIT__NODE_INPUTS 4
+#define PUMIT__NODE_INPUTS 9 /* norm_linears: x, the norm's two, three weights and biases */
 #define PUMIT__NODE_SAVED  6
 
 #define PUMIT__STRETCH_TENSORS 4
@@ -108,8 +108,9 @@ pumit_tensor *pumit__wrap_foreign(pumit_context *ctx, void *memory, pumit_dtype 
 bool pumit__is_packed(const pumit_tensor *tensor);
 void pumit__packed_strides(int64_t *stride, int32_t ndim, const int64_t *shape);
 bool pumit__same_shape(const pumit_tensor *a, const pumit_tensor *b);
-/* Address of the first element. */
+/* Address of the first element, and of one so many elements further in memory. */
 void *pumit__data(const pumit_tensor *tensor);
+void *pumit__at(const pumit_tensor *tensor, int64_t elements);
 /* "(2, 3, 4)" into a static-size buffer, for messages. */
 typedef struct {
     char text[160];
@@ -118,13 +119,16 @@ pumit__shape_text pumit__shape_string(int32_t ndim, const int64_t *shape);
 
 /* ------------------------------------------------------------------------------------------ the tape */
 
-/* True if an operation on these operands has to be recorded. */
+/* True if an operation on these operands (NULLs allowed but for the first) has to be recorded. */
 bool pumit__wants_grad(const pumit_tensor *a, const pumit_tensor *b, const pumit_tensor *c);
+bool pumit__any_wants_grad(pumit_tensor *const *operands, int32_t count);
 
 /* Makes `result` the outcome of a new node on these operands (NULLs allowed); fill saved and attributes after.
  * NULL when out of memory. */
 pumit__node *pumit__record(pumit_tensor *result, pumit__backward_fn backward, pumit_tensor *a,
                            pumit_tensor *b, pumit_tensor *c);
+pumit__node *pumit__record_all(pumit_tensor *result, pumit__backward_fn backward,
+                               pumit_tensor *const *operands, int32_t count);
 /* Keeps a value for backward. */
 void pumit__save(pumit__node *node, int32_t i, pumit_tensor *tensor);
 
