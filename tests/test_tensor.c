@@ -141,6 +141,78 @@ START_TEST(trim_gives_memory_back)
 }
 END_TEST
 
+#define MIB (INT64_C(1) << 20)
+
+static int64_t system_calls(const pumit_context *ctx)
+{
+    int64_t count;
+    CHECK_OK(pumit_context_memory(ctx, NULL, NULL, &count));
+    return count;
+}
+
+/* What two blocks leave serves one of both their sizes, beside them or, where they were segments, instead of them. */
+START_TEST(what_blocks_leave_serves_larger_ones)
+{
+    static const struct {
+        int64_t bytes, count, asks;
+    } cases[] = {{MIB, 20, 0}, {20 * MIB, 2, 1}, {MIB / 10, 30, 0}};
+    const int64_t bytes = cases[_i].bytes, count = cases[_i].count;
+    pumit_context *ctx = open_context("reference");
+    pumit__storage *blocks[30], *one;
+    for (int64_t i = 0; i < count; i++)
+        ck_assert_ptr_nonnull(blocks[i] = pumit__storage_create(ctx, bytes));
+    const int64_t before = system_calls(ctx);
+    for (int64_t i = 0; i < count; i += 2) pumit__storage_release(ctx, blocks[i]);
+    for (int64_t i = 1; i < count; i += 2) pumit__storage_release(ctx, blocks[i]);
+    ck_assert_int_eq(in_use(ctx), 0);
+    ck_assert_ptr_nonnull(one = pumit__storage_create(ctx, bytes * count));
+    ck_assert_int_eq(system_calls(ctx), before + cases[_i].asks);
+    pumit__storage_release(ctx, one);
+    for (int64_t i = 0; i < count; i++) /* with 20 MiB each there is now a segment for both */
+        ck_assert_ptr_nonnull(blocks[i] = pumit__storage_create(ctx, bytes));
+    ck_assert_int_eq(system_calls(ctx), before + cases[_i].asks);
+    for (int64_t i = 0; i < count; i++) pumit__storage_release(ctx, blocks[i]);
+    pumit_context_trim(ctx);
+    ck_assert_ptr_nonnull(one = pumit__storage_create(ctx, bytes));
+    ck_assert_int_eq(system_calls(ctx), before + cases[_i].asks + 1);
+    pumit__storage_release(ctx, one);
+    pumit_context_release(ctx);
+}
+END_TEST
+
+/* No block touches another, whatever comes and goes. */
+START_TEST(blocks_do_not_overlap)
+{
+    enum { BLOCKS = 48, ROUNDS = 4000 };
+    pumit_context *ctx = open_context("cpu");
+    pumit__storage *blocks[BLOCKS] = {NULL};
+    int64_t sizes[BLOCKS], most = 0;
+    for (int64_t round = 0; round < ROUNDS; round++) {
+        const int64_t i = (int64_t)(pumit__random(1, 2, (uint64_t)round) % BLOCKS);
+        if (blocks[i]) {
+            const unsigned char *memory = blocks[i]->memory;
+            ck_assert_int_eq(memory[0], i);
+            ck_assert_int_eq(memory[sizes[i] - 1], i);
+            pumit__storage_release(ctx, blocks[i]);
+            blocks[i] = NULL;
+            continue;
+        }
+        sizes[i] = 1 + (int64_t)(pumit__random(1, 3, (uint64_t)round) % (uint64_t)(2 * MIB));
+        if (round % 3 == 0) sizes[i] = sizes[i] / 64 + 1;
+        ck_assert_ptr_nonnull(blocks[i] = pumit__storage_create(ctx, sizes[i]));
+        ck_assert_int_eq((uintptr_t)blocks[i]->memory % 64, 0);
+        unsigned char *memory = blocks[i]->memory;
+        memory[0] = memory[sizes[i] - 1] = (unsigned char)i;
+        most = in_use(ctx) > most ? in_use(ctx) : most;
+    }
+    for (int64_t i = 0; i < BLOCKS; i++) pumit__storage_release(ctx, blocks[i]);
+    ck_assert_int_eq(in_use(ctx), 0);
+    ck_assert_ptr_null(pumit__storage_create(ctx, INT64_MAX));
+    ck_assert_int_gt(most, 10 * MIB);
+    pumit_context_release(ctx);
+}
+END_TEST
+
 /* -------------------------------------------------------------------------------------- in and out */
 
 static const struct {
@@ -424,6 +496,8 @@ Suite *suite_tensor(void)
     tcase_add_test(contexts, context_refuses_options);
     tcase_add_test(contexts, context_logs_where_asked);
     tcase_add_test(contexts, trim_gives_memory_back);
+    tcase_add_loop_test(contexts, what_blocks_leave_serves_larger_ones, 0, 3);
+    tcase_add_test(contexts, blocks_do_not_overlap);
     tcase_add_test(contexts, declined_calls_go_to_the_next_backend);
     tcase_add_loop_test(tensors, values_come_back, 0, 3);
     tcase_add_test(tensors, item_needs_one_element);

@@ -77,6 +77,7 @@ void pumit_context_release(pumit_context *ctx)
     free_pool(ctx->free_tensors);
     free_pool(ctx->free_slots);
     free_pool(ctx->free_nodes);
+    free_pool(ctx->free_storages);
     free(ctx->scope);
     free(ctx->work);
     free(ctx);

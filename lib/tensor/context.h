@@ -5,21 +5,25 @@
 
 #include "lib/tensor/registry.h"
 
-#define PUMIT__SIZE_CLASSES 256
+#define PUMIT__SIZE_CLASSES 33
 
-/* A block of device memory with its reference count; cached by size class when nobody uses it. */
+/* A block of device memory with its reference count; it waits in the arena when nobody uses it. */
 typedef struct pumit__storage {
-    int64_t refs;
+    int64_t refs; /* 0: waiting */
     void *memory;
-    int64_t bytes;      /* of the size class */
-    int32_t size_class; /* -1: foreign memory, never cached */
+    int64_t bytes;                          /* of the block */
+    int32_t size_class;                     /* of a small block, or one of those below */
+    struct pumit__storage *next, *previous; /* of those that wait */
+    struct pumit__storage *after, *before;  /* large: what lies beside it in its segment */
     void (*foreign_release)(void *user);
     void *foreign_user;
-    struct pumit__storage *next;
 } pumit__storage;
 
+enum { PUMIT__LARGE_BLOCK = -1, PUMIT__FOREIGN_BLOCK = -2 };
+
 typedef struct {
-    pumit__storage *cached[PUMIT__SIZE_CLASSES];
+    pumit__storage *cached[PUMIT__SIZE_CLASSES]; /* small blocks that wait */
+    pumit__storage *free;                        /* large ones, in no order */
     int64_t in_use, peak, system_allocations;
 } pumit__arena;
 
@@ -38,7 +42,7 @@ struct pumit_context {
     int64_t voxel_limit;
     uint64_t sequence; /* of the next tape node */
     pumit__arena arena;
-    pumit__pooled *free_tensors, *free_slots, *free_nodes;
+    pumit__pooled *free_tensors, *free_slots, *free_nodes, *free_storages;
     pumit_tensor **scope; /* tensors that the current public call made and will release */
     int64_t scope_count, scope_capacity;
     void **

@@ -125,7 +125,7 @@ pumit_tensor *pumit__wrap_foreign(pumit_context *ctx, void *memory, pumit_dtype 
     pumit_tensor *tensor =
         storage ? pumit__pool_take(ctx, &ctx->free_tensors, sizeof *tensor) : NULL;
     if (!tensor) { /* the caller still owns the memory */
-        free(storage);
+        if (storage) pumit__pool_give(&ctx->free_storages, storage);
         return NULL;
     }
     return dress(tensor, ctx, storage, dtype, ndim, shape);
