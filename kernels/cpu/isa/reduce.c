@@ -133,7 +133,9 @@ static void add_rows(const float *src, int64_t rows, int64_t kept, double *sums)
 static pumit_status sum_rows(pumit__cpu_device *device, const pumit_reduce_args *args,
                              const sum_shape *s)
 {
-    const int64_t kept = s->kept, size = s->rows / PUMIT__CPU_PARTS + 1;
+    /* Where the batch keeps the threads busy its sums are not cut. */
+    const int64_t kept = s->kept, most = PUMIT__CPU_PARTS / least(s->batch, PUMIT__CPU_PARTS);
+    const int64_t size = s->rows / most + 1;
     const int64_t parts = (s->rows + size - 1) / size, all = s->batch * parts;
     const float *src = args->src;
     float *dst = args->dst;
