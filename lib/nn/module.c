@@ -99,14 +99,16 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
     va_start(args, format);
     if (vasprintf(&name, format, args) < 0) name = NULL;
     va_end(args);
-    pumit_tensor *tensor;
-    module->status = pumit_tensor_create(&tensor, module->ctx, module->ctx->real, ndim, shape);
-    if (module->status != PUMIT_OK || !append(module, name, tensor, decays)) {
-        if (!tensor) free(name);
-        pumit_tensor_release(tensor);
+    const int64_t mark = pumit__scope_begin(module->ctx);
+    pumit_tensor *tensor = pumit__empty(module->ctx, 0, ndim, shape);
+    if (!tensor) {
+        module->status = pumit__last_status();
+        free(name);
         return NULL;
     }
-    pumit_tensor_release(tensor); /* the module holds it now */
+    const bool held = append(module, name, tensor, decays);
+    pumit__scope_end(module->ctx, mark, NULL);
+    if (!held) return NULL;
     if (module->random) module->status = fill(tensor, name, module->seed, initial);
     if (module->status == PUMIT_OK) module->status = pumit_tensor_set_requires_grad(tensor, 1);
     return tensor;
