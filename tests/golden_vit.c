@@ -43,8 +43,11 @@ static pumit_status check_mim(golden *g, pumit_vit *vit, pumit_tokenizer *t, int
 static pumit_status check_vit_da(golden *g, pumit_vit *all, pumit_vit *some, pumit_tokenizer *t,
                                  int32_t da)
 {
-    golden_compare(g, pumit__vit_hidden(all, golden_tensor(g, "in.da%d.x", da), da),
-                   golden_tensor(g, "out.da%d.hidden", da), GOLDEN_FORWARD, "out.da%d.hidden", da);
+    int64_t grid[3];
+    pumit_tensor *tokens =
+        pumit__vit_patch_tokens(all, golden_tensor(g, "in.da%d.x", da), da, grid);
+    golden_compare(g, pumit__vit_hidden(all, tokens, grid), golden_tensor(g, "out.da%d.hidden", da),
+                   GOLDEN_FORWARD, "out.da%d.hidden", da);
     PUMIT__TRY(check_mim(g, all, t, da, "mim_loss", "grad"));
     return check_mim(g, some, t, da, "mim_loss_masked_layers_1_2", "grad_masked_layers_1_2");
 }

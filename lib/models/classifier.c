@@ -160,9 +160,9 @@ void pumit__classifier_freeze(pumit_classifier *classifier)
 
 static pumit_tensor *features_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)
 {
-    pumit_tensor *x = pumit__vit_normalize(classifier->vit, image, da);
-    pumit_tensor *hidden = x ? pumit__vit_hidden(classifier->vit, x, da) : NULL;
-    return pumit__vit_pooled(classifier->vit, hidden);
+    int64_t grid[3];
+    pumit_tensor *tokens = pumit__vit_image_tokens(classifier->vit, image, da, grid);
+    return pumit__vit_pooled(classifier->vit, pumit__vit_hidden(classifier->vit, tokens, grid));
 }
 
 static pumit_tensor *logits_of(pumit_classifier *classifier, pumit_tensor *image, int32_t da)

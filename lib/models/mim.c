@@ -88,7 +88,7 @@ static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *
 
 /* Hidden states with all patches hidden but `visible`: blocks in "mask_layers" see mask tokens in the others' places, the
  * other blocks see the visible tokens only. Fills `m`. */
-static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
+static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *image, int32_t da,
                                    pumit_tensor *visible, mask *m)
 {
     int64_t grid[3];
@@ -97,7 +97,7 @@ static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da,
                     "this transformer has no masked-modelling head: create it with 'codes'");
         return NULL;
     }
-    pumit_tensor *tokens = pumit__vit_patch_tokens(vit, x, da, grid);
+    pumit_tensor *tokens = pumit__vit_image_tokens(vit, image, da, grid);
     const pumit__vit_angles *angles = tokens ? pumit__vit_angles_of(vit, grid) : NULL;
     if (!angles || make_mask(m, pumit__of_context(vit->module.ctx, visible), tokens->shape[0],
                              tokens->shape[1]) != PUMIT_OK)
@@ -158,11 +158,11 @@ static pumit_status measure(pumit__mim_terms *terms, pumit_tensor *logits, pumit
     return status;
 }
 
-pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *x,
+pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *image,
                                   int32_t da, pumit_tensor *visible, pumit_tensor *target)
 {
     mask m;
-    pumit_tensor *hidden = patch_part(masked_hidden(vit, x, da, visible, &m));
+    pumit_tensor *hidden = patch_part(masked_hidden(vit, image, da, visible, &m));
     if (!hidden || !target) return NULL;
     if (target->shape[0] != hidden->shape[0] || target->shape[1] != hidden->shape[1]) {
         pumit__fail(PUMIT_ERROR_SHAPE,
@@ -256,12 +256,11 @@ pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *ter
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
     ctx->recording = false;
-    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
     const int64_t inner = pumit__scope_begin(ctx); /* the tokenizer's features go at once */
-    pumit_tensor *target = x ? target_tokens(tokenizer, image, da) : NULL;
+    pumit_tensor *target = target_tokens(tokenizer, image, da);
     target = pumit__scope_end(ctx, inner, target);
     ctx->recording = true;
-    pumit_tensor *loss = pumit__vit_mim_loss(terms, vit, x, da, visible, target);
+    pumit_tensor *loss = pumit__vit_mim_loss(terms, vit, image, da, visible, target);
     ctx->recording = recording;
     return pumit__scope_return(out, ctx, mark, loss);
 }
@@ -282,11 +281,10 @@ pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
     *out = NULL;
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
-    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
     mask m;
-    pumit_tensor *hidden = x ? masked_hidden(vit, x, da, visible, &m) : NULL;
+    pumit_tensor *hidden = masked_hidden(vit, image, da, visible, &m);
     pumit_tensor *p = pumit__softmax(head(vit, patch_part(hidden)));
-    if (p && pumit_vit_grid(grid, vit, x->shape + 1, spacing) == PUMIT_OK) {
+    if (p && pumit_vit_grid(grid, vit, image->shape + 1, spacing) == PUMIT_OK) {
         const int64_t shape[5] = {p->shape[0], grid[0], grid[1], grid[2], vit->codes};
         p = pumit__reshape(p, 5, shape);
     }

@@ -265,8 +265,10 @@ pumit_status pumit__segmenter_maps_of(pumit__segmenter_maps *out, pumit_segmente
     pumit_tensor *x = s->normalize ? pumit__vit_normalize(s->vit, image, vit_da)
                                    : pumit__as_real(s->module.ctx, image);
     if (!x) return pumit__last_status();
+    pumit_tensor *tokens = pumit__vit_patch_tokens(s->vit, x, vit_da, grid);
+    if (!tokens) return pumit__last_status();
     PUMIT__TRY(
-        pumit__vit_states(states, grid, s->vit, x, vit_da, s->out_indexes, PUMIT__PYRAMID_MAPS));
+        pumit__vit_states(states, s->vit, tokens, grid, s->out_indexes, PUMIT__PYRAMID_MAPS));
     PUMIT__TRY(pumit__adapter_forward(out->pyramid, &s->adapter, states, grid, da));
     out->count = s->channels.stages + PUMIT__INNER_STAGES;
     return pumit__decoder_forward(out->features, &s->decoder, out->pyramid, x);

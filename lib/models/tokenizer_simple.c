@@ -165,25 +165,39 @@ static pumit__feature apply_conv_norm(conv_norm *layer, pumit__feature f)
     return f;
 }
 
+static pumit__feature shrink(conv_norm *layer, pumit__feature f)
+{
+    f = pumit__sac_forward(&layer->conv, f);
+    f.x = pumit__gelu(pumit__layer_norm(f.x, layer->norm.weight, layer->norm.bias, NORM_EPS));
+    return f;
+}
+
+/* What was computed since `mark` goes, but for f. */
+static pumit__feature leave_last(pumit_context *ctx, int64_t mark, pumit__feature f)
+{
+    f.x = pumit__scope_end(ctx, mark, f.x);
+    return f;
+}
+
 static pumit__feature encode(pumit_tokenizer *base, pumit__feature f)
 {
     simple *t = simple_of(base);
-    for (int32_t i = 0; i < t->levels; i++) {
-        f = pumit__sac_forward(&t->down[i].conv, f);
-        f.x = pumit__gelu(
-            pumit__layer_norm(f.x, t->down[i].norm.weight, t->down[i].norm.bias, NORM_EPS));
-    }
-    for (int32_t i = 0; i < 2; i++) f = apply_conv_norm(&t->encoder[i], f);
+    pumit_context *ctx = base->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    for (int32_t i = 0; i < t->levels; i++) f = leave_last(ctx, mark, shrink(&t->down[i], f));
+    for (int32_t i = 0; i < 2; i++) f = leave_last(ctx, mark, apply_conv_norm(&t->encoder[i], f));
     return f;
 }
 
 static pumit_tensor *decode(pumit_tokenizer *base, pumit__feature f)
 {
     simple *t = simple_of(base);
-    for (int32_t i = 0; i < 2; i++) f = apply_conv_norm(&t->decoder[i], f);
+    pumit_context *ctx = base->module.ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    for (int32_t i = 0; i < 2; i++) f = leave_last(ctx, mark, apply_conv_norm(&t->decoder[i], f));
     for (int32_t i = t->levels - 2; i >= 0; i--) {
         f = pumit__sac_forward(&t->up[i].up, f);
-        f = apply_conv_norm(&t->up[i].conv, f);
+        f = leave_last(ctx, mark, apply_conv_norm(&t->up[i].conv, f));
     }
     return pumit__sac_forward(&t->last, f).x;
 }

@@ -288,8 +288,10 @@ pumit_tensor *pumit__vit_normalize(const pumit_vit *vit, pumit_tensor *image, in
     }
     const int64_t three = 3;
     pumit_context *ctx = vit->module.ctx;
-    return pumit__add(pumit__mul(x, pumit__from_host(ctx, PUMIT_F64, scale, 0, 1, &three)),
-                      pumit__from_host(ctx, PUMIT_F64, shift, 0, 1, &three));
+    const int64_t mark = pumit__scope_begin(ctx);
+    x = pumit__mul(x, pumit__from_host(ctx, PUMIT_F64, scale, 0, 1, &three));
+    x = pumit__add(x, pumit__from_host(ctx, PUMIT_F64, shift, 0, 1, &three));
+    return pumit__scope_end(ctx, mark, x);
 }
 
 /* ------------------------------------------------------------------------------------------ forward */
@@ -303,11 +305,22 @@ static pumit_tensor *embed_patches(pumit_vit *vit, pumit_tensor *x, int32_t da)
 
 pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3])
 {
+    const int64_t mark = pumit__scope_begin(vit->module.ctx); /* the rows of patches go at once */
     pumit_tensor *y = embed_patches(vit, x, da);
     if (!y) return NULL;
     for (int32_t i = 0; i < 3; i++) grid[i] = y->shape[1 + i];
     const int64_t shape[3] = {y->shape[0], grid[0] * grid[1] * grid[2], vit->dim};
-    return pumit__reshape(pumit__add(y, pumit__resample_to(vit->position, grid)), 3, shape);
+    y = pumit__reshape(pumit__add(y, pumit__resample_to(vit->position, grid)), 3, shape);
+    return pumit__scope_end(vit->module.ctx, mark, y);
+}
+
+pumit_tensor *pumit__vit_image_tokens(pumit_vit *vit, pumit_tensor *image, int32_t da,
+                                      int64_t grid[3])
+{
+    const int64_t mark = pumit__scope_begin(vit->module.ctx);
+    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
+    pumit_tensor *tokens = x ? pumit__vit_patch_tokens(vit, x, da, grid) : NULL;
+    return pumit__scope_end(vit->module.ctx, mark, tokens);
 }
 
 pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens)
@@ -322,28 +335,33 @@ pumit_tensor *pumit__vit_final_norm(const pumit_vit *vit, pumit_tensor *x)
     return pumit__layer_norm(x, vit->norm.weight, vit->norm.bias, PUMIT__VIT_EPS);
 }
 
-pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit *vit,
-                               pumit_tensor *x, int32_t da, const int64_t *blocks, int32_t count)
+pumit_status pumit__vit_states(pumit_tensor **states, pumit_vit *vit, pumit_tensor *tokens,
+                               const int64_t grid[3], const int64_t *blocks, int32_t count)
 {
+    pumit_context *ctx = vit->module.ctx;
     int64_t last = -1;
     for (int32_t k = 0; k < count; k++) last = blocks[k] > last ? blocks[k] : last;
-    pumit_tensor *t = pumit__vit_with_class(vit, pumit__vit_patch_tokens(vit, x, da, grid));
+    pumit_tensor *t = pumit__vit_with_class(vit, tokens);
     const pumit__vit_angles *angles = t ? pumit__vit_angles_of(vit, grid) : NULL;
     if (!angles) return pumit__last_status();
+    int64_t mark = pumit__scope_begin(ctx); /* a state that nobody wants goes after its use */
     for (int64_t i = 0; i <= last; i++) {
         t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL, NULL);
-        for (int32_t k = 0; k < count; k++)
-            if (blocks[k] == i) states[k] = t;
+        t = pumit__scope_end(ctx, mark, t);
+        for (int32_t k = 0; k < count; k++) {
+            if (blocks[k] != i) continue;
+            states[k] = t;
+            mark = pumit__scope_begin(ctx);
+        }
     }
     return t ? PUMIT_OK : pumit__last_status();
 }
 
-pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da)
+pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *tokens, const int64_t grid[3])
 {
-    int64_t grid[3];
     const int64_t last = vit->depth - 1;
     pumit_tensor *t = NULL;
-    if (pumit__vit_states(&t, grid, vit, x, da, &last, 1) != PUMIT_OK) return NULL;
+    if (!tokens || pumit__vit_states(&t, vit, tokens, grid, &last, 1) != PUMIT_OK) return NULL;
     return pumit__vit_final_norm(vit, t);
 }
 
@@ -398,9 +416,10 @@ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor 
     PUMIT__REQUIRE(out && vit && image, "pumit_vit_forward: an argument is NULL");
     *out = NULL;
     PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
+    int64_t grid[3];
     const int64_t mark = pumit__scope_begin(vit->module.ctx);
-    pumit_tensor *x = pumit__vit_normalize(vit, image, da);
-    return pumit__scope_return(out, vit->module.ctx, mark, pumit__vit_hidden(vit, x, da));
+    pumit_tensor *tokens = pumit__vit_image_tokens(vit, image, da, grid);
+    return pumit__scope_return(out, vit->module.ctx, mark, pumit__vit_hidden(vit, tokens, grid));
 }
 
 pumit_status pumit__vit_prepare(pumit_tensor **out, double spacing[3], const pumit_vit *vit,

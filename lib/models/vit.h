@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The vision transformer inside other models. Images here are normalised (pumit__vit_normalize). */
+/* The vision transformer inside other models. x is an image that was normalised (pumit__vit_normalize). */
 #ifndef PUMIT_LIB_MODELS_VIT_H
 #define PUMIT_LIB_MODELS_VIT_H
 
@@ -13,13 +13,20 @@
  * about a third more time. Of what a loss keeps an eighth is left (ViT-B, 500 tokens: 48 MiB an image for 367). Off at first. */
 void pumit__vit_set_recompute(pumit_vit *vit, bool on);
 
-/* Hidden states (N, 1 + L, dim) after the last norm. x: (N, D, H, W, C). */
-pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *x, int32_t da);
+/* Patch embedding plus resampled absolute position, (N, L, dim), and the token grid. */
+pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);
 
-/* What comes out of `count` chosen blocks (0-based), without the last norm: states[k] (N, 1 + L, dim), in the scope; and the
- * token grid. Later blocks are not run. */
-pumit_status pumit__vit_states(pumit_tensor **states, int64_t grid[3], pumit_vit *vit,
-                               pumit_tensor *x, int32_t da, const int64_t *blocks, int32_t count);
+/* The patch tokens of an image in [0, 1]; what lies between does not outlive the call. */
+pumit_tensor *pumit__vit_image_tokens(pumit_vit *vit, pumit_tensor *image, int32_t da,
+                                      int64_t grid[3]);
+
+/* Hidden states (N, 1 + L, dim) after the last norm, of patch tokens. */
+pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *tokens, const int64_t grid[3]);
+
+/* What comes out of `count` chosen blocks (0-based), without the last norm: states[k] (N, 1 + L, dim), in the scope.
+ * Later blocks are not run. */
+pumit_status pumit__vit_states(pumit_tensor **states, pumit_vit *vit, pumit_tensor *tokens,
+                               const int64_t grid[3], const int64_t *blocks, int32_t count);
 
 /* What a masked-modelling loss tells beside its value: means over the masked tokens. */
 typedef struct {
@@ -29,7 +36,7 @@ typedef struct {
 } pumit__mim_terms;
 
 /* Masked-modelling loss against target probabilities (N, L, codes): a scalar. `terms` may be NULL. */
-pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *x,
+pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *image,
                                   int32_t da, pumit_tensor *visible, pumit_tensor *target);
 
 /* pumit_vit_mim_loss() with its terms (may be NULL). */

@@ -51,8 +51,6 @@ pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *
                                        pumit_tensor *cosine, pumit_tensor *sine,
                                        pumit_tensor *shown, pumit_tensor *offsets);
 
-/* Patch embedding plus resampled absolute position, (N, L, dim). */
-pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);
 /* The class token in front of tokens (N, L, dim). */
 pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens);
 pumit_tensor *pumit__vit_final_norm(const pumit_vit *vit, pumit_tensor *x);
