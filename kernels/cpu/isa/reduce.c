@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reduce_sum of a packed source whose axes, after merging, read (batch) x (summed) x (kept) x (summed), any of
- * them of size 1. Rows are added in parts that do not depend on the thread count; parts are added in double.
+ * reduce_sum of a source whose axes, after merging, read (batch) x (summed) x (kept) x (summed), any of them of size 1, packed
+ * but for a gap that may follow each row of (kept). Rows are added in parts that do not depend on the thread count; parts are added in double.
  */
 #include "kernels/cpu/isa/isa.h"
 #include "kernels/cpu/walk.h"
@@ -12,6 +12,7 @@
 
 typedef struct {
     int64_t batch, rows, kept, tail;
+    int64_t pitch; /* distance between rows of (kept) x (tail) */
 } sum_shape;
 
 static float sum_row(const float *src, int64_t n)
@@ -55,11 +56,14 @@ static int describe(const pumit_reduce_args *args, sum_shape *out)
     pumit__walk_init(&walk, sorted.ndim, sorted.shape, 2, strides);
     int64_t src_stride = 1, dst_stride = 1;
     int32_t d = walk.ndim - 1;
-    *out = (sum_shape){1, 1, 1, 1};
+    *out = (sum_shape){1, 1, 1, 1, 0};
     int64_t *const sizes[] = {&out->tail, &out->kept, &out->rows, &out->batch};
     for (int32_t s = 0; s < 4 && d >= 0; s++) {
         const int summed = s % 2 == 0;
         if ((walk.stride[1][d] == 0) != summed) continue;
+        const int gap = s == 2 && out->kept > 1 && out->tail == 1;
+        if (gap && walk.stride[0][d] > src_stride) src_stride = walk.stride[0][d];
+        if (s == 2) out->pitch = src_stride;
         if (walk.stride[0][d] != src_stride || (!summed && walk.stride[1][d] != dst_stride))
             return 0;
         *sizes[s] = walk.shape[d];
@@ -67,6 +71,7 @@ static int describe(const pumit_reduce_args *args, sum_shape *out)
         if (!summed) dst_stride *= walk.shape[d];
         d--;
     }
+    if (out->rows == 1) out->pitch = out->kept * out->tail;
     return d < 0;
 }
 
@@ -106,26 +111,26 @@ static void sum_all(const pumit_reduce_args *args, int64_t n)
 
 /** sums (width) += the sum of up to STRIP rows, which are kept apart. */
 static inline __attribute__((always_inline)) void
-add_strip(const float *src, int64_t rows, int64_t kept, int64_t width, double *sums)
+add_strip(const float *src, int64_t rows, int64_t pitch, int64_t width, double *sums)
 {
     float strip[STRIP] = {0};
     for (int64_t r = 0; r < rows; r++) {
 #pragma omp simd
-        for (int64_t k = 0; k < width; k++) strip[k] += src[r * kept + k];
+        for (int64_t k = 0; k < width; k++) strip[k] += src[r * pitch + k];
     }
     for (int64_t k = 0; k < width; k++) sums[k] += (double)strip[k];
 }
 
 /** sums (kept) = the sum of `rows` rows. */
-static void add_rows(const float *src, int64_t rows, int64_t kept, double *sums)
+static void add_rows(const float *src, int64_t rows, int64_t pitch, int64_t kept, double *sums)
 {
     memset(sums, 0, (size_t)kept * sizeof *sums);
     for (int64_t r = 0; r < rows; r += STRIP) {
         const int64_t height = least(STRIP, rows - r);
         int64_t k = 0;
         for (; k + STRIP <= kept; k += STRIP)
-            add_strip(src + r * kept + k, height, kept, STRIP, sums + k);
-        if (k < kept) add_strip(src + r * kept + k, height, kept, kept - k, sums + k);
+            add_strip(src + r * pitch + k, height, pitch, STRIP, sums + k);
+        if (k < kept) add_strip(src + r * pitch + k, height, pitch, kept - k, sums + k);
     }
 }
 
@@ -144,8 +149,8 @@ static pumit_status sum_rows(pumit__cpu_device *device, const pumit_reduce_args 
 #pragma omp parallel for schedule(static) if (s->batch * s->rows * kept >= PUMIT__CPU_SERIAL)
     for (int64_t i = 0; i < all; i++) {
         const int64_t b = i / parts, first = i % parts * size;
-        add_rows(src + (b * s->rows + first) * kept, least(size, s->rows - first), kept,
-                 sums + i * kept);
+        add_rows(src + (b * s->rows + first) * s->pitch, least(size, s->rows - first), s->pitch,
+                 kept, sums + i * kept);
     }
 #pragma omp parallel for schedule(static) if (all * kept >= PUMIT__CPU_SERIAL)
     for (int64_t i = 0; i < s->batch * kept; i++) {
