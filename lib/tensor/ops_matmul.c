@@ -107,14 +107,15 @@ pumit_status pumit__linear_backward_weights(pumit__slot *weight, pumit__slot *bi
 {
     const int64_t rows = pumit__rows(x);
     if (weight) {
-        pumit_tensor *diff_weight = pumit__grad_buffer(weight);
+        double beta;
+        pumit_tensor *diff_weight = pumit__grad_target(weight, &beta);
         if (!diff_weight) return pumit__last_status();
         pumit_matmul_args args = product(diff_dst, x, diff_weight);
         args.a = pumit__at(diff_dst, first);
         args.m = weight->shape[0];
         args.n = weight->shape[1];
         args.k = rows;
-        args.beta = 1.0;
+        args.beta = beta;
         args.trans_a = 1;
         PUMIT__TRY(pumit__kernel_matmul(x->ctx, &args));
     }
@@ -188,13 +189,14 @@ static pumit_status matmul_backward(pumit__node *node, pumit_tensor *diff_dst)
         PUMIT__TRY(pumit__accumulate(node->in[0], diff_a));
     }
     if (!node->in[1]) return PUMIT_OK;
-    pumit_tensor *diff_b = pumit__grad_buffer(node->in[1]);
+    double beta;
+    pumit_tensor *diff_b = pumit__grad_target(node->in[1], &beta);
     if (!diff_b) return pumit__last_status();
     pumit_matmul_args args = product(a, diff_dst, diff_b);
     args.m = k;
     args.n = n;
     args.k = rows;
-    args.beta = 1.0;
+    args.beta = beta;
     args.trans_a = 1;
     return pumit__kernel_matmul(a->ctx, &args);
 }

@@ -130,14 +130,15 @@ static bool is_exclusive(const pumit_tensor *tensor)
     return tensor->refs == 1 && tensor->storage->refs == 1 && pumit__is_packed(tensor);
 }
 
-static pumit_status add_into(pumit_tensor *dst, const pumit_tensor *src)
+/* dst = src, or dst += src */
+static pumit_status copy_into(pumit_tensor *dst, const pumit_tensor *src, bool accumulate)
 {
     pumit_copy_args args = {.src = pumit__data(src),
                             .dst = pumit__data(dst),
                             .src_dtype = src->dtype,
                             .dst_dtype = dst->dtype,
                             .ndim = dst->ndim,
-                            .accumulate = 1};
+                            .accumulate = accumulate};
     for (int32_t i = 0; i < dst->ndim; i++) {
         args.shape[i] = dst->shape[i];
         args.src_stride[i] = src->stride[i];
@@ -150,9 +151,9 @@ static pumit_status add_into(pumit_tensor *dst, const pumit_tensor *src)
 static pumit_status make_exclusive(pumit__slot *slot)
 {
     if (is_exclusive(slot->grad)) return PUMIT_OK;
-    pumit_tensor *own = pumit__zeros(slot->ctx, slot->grad->dtype, slot->ndim, slot->shape);
+    pumit_tensor *own = pumit__empty(slot->ctx, slot->grad->dtype, slot->ndim, slot->shape);
     if (!own) return pumit__last_status();
-    PUMIT__TRY(add_into(own, slot->grad));
+    PUMIT__TRY(copy_into(own, slot->grad, false));
     /* The scope's reference becomes the slot's: it was the last one adopted. */
     slot->ctx->scope_count--;
     pumit_tensor_release(slot->grad);
@@ -169,16 +170,27 @@ pumit_status pumit__accumulate(pumit__slot *slot, pumit_tensor *grad)
         return PUMIT_OK;
     }
     PUMIT__TRY(make_exclusive(slot));
-    return add_into(slot->grad, grad);
+    return copy_into(slot->grad, grad, true);
+}
+
+/* The slot takes over the scope's reference to the tensor adopted last. */
+static pumit_tensor *hold(pumit__slot *slot, pumit_tensor *grad)
+{
+    if (grad) slot->ctx->scope_count--;
+    return slot->grad = grad;
 }
 
 pumit_tensor *pumit__grad_buffer(pumit__slot *slot)
 {
     if (slot->grad) return make_exclusive(slot) == PUMIT_OK ? slot->grad : NULL;
-    pumit_tensor *zeros = pumit__zeros(slot->ctx, 0, slot->ndim, slot->shape);
-    if (!zeros) return NULL;
-    slot->ctx->scope_count--; /* taken over, as above */
-    return slot->grad = zeros;
+    return hold(slot, pumit__zeros(slot->ctx, 0, slot->ndim, slot->shape));
+}
+
+pumit_tensor *pumit__grad_target(pumit__slot *slot, double *beta)
+{
+    *beta = slot->grad ? 1.0 : 0.0;
+    if (slot->grad) return pumit__grad_buffer(slot);
+    return hold(slot, pumit__empty(slot->ctx, 0, slot->ndim, slot->shape));
 }
 
 /* ---------------------------------------------------------------------------------------- backward */

@@ -136,6 +136,9 @@ void pumit__save(pumit__node *node, int32_t i, pumit_tensor *tensor);
 pumit_status pumit__accumulate(pumit__slot *slot, pumit_tensor *grad);
 /* The packed gradient to add into (zeros at first); borrowed; NULL on failure. */
 pumit_tensor *pumit__grad_buffer(pumit__slot *slot);
+/* The same for a kernel that sets it to beta times itself plus what it adds: with *beta 0 nothing is there yet, and
+ * the kernel has to write all of it. */
+pumit_tensor *pumit__grad_target(pumit__slot *slot, double *beta);
 
 /* Backward from any recorded tensor, given the gradient of the loss by it; also from inside a node's backward. */
 pumit_status pumit__backward_from(pumit_tensor *result, pumit_tensor *diff);
