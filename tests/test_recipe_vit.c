@@ -226,6 +226,39 @@ START_TEST(an_unused_recording_goes)
 }
 END_TEST
 
+/* Whatever its images are like, once each kind was seen. */
+START_TEST(steady_steps_ask_the_system_for_nothing)
+{
+    scene s = open_scene("cpu", "[1, 4]", 48);
+    pumit_tensor *const images[] = {s.image, make_image(s.ctx, 2, 32), make_image(s.ctx, 3, 64)};
+    pumit_optimizer *optimizer;
+    int64_t in_use[2], peak[2], calls[2];
+    CHECK_OK(pumit_optimizer_create(&optimizer, s.module, NULL));
+    for (int i = 0; i < 24; i++) {
+        pumit_tensor *const image = images[i % 3], *visible, *loss;
+        const int64_t *const shape = pumit_tensor_shape(image);
+        int64_t grid[3];
+        CHECK_OK(pumit_vit_grid(grid, s.vit, shape + 1, SPACING));
+        CHECK_OK(pumit_vit_random_visible(&visible, s.ctx, shape[0], grid[0] * grid[1] * grid[2],
+                                          0.5, 1));
+        CHECK_OK(pumit_vit_mim_loss(&loss, s.vit, s.tokenizer, image, SPACING, visible));
+        CHECK_OK(pumit_tensor_backward(loss));
+        pumit_tensor_release(loss);
+        pumit_tensor_release(visible);
+        CHECK_OK(pumit_optimizer_step(optimizer, 1e-3, 1, NULL));
+        const int half = i > 11;
+        if (i % 12 == 11)
+            CHECK_OK(pumit_context_memory(s.ctx, &in_use[half], &peak[half], &calls[half]));
+    }
+    ck_assert_int_eq(calls[1], calls[0]);
+    ck_assert_int_eq(peak[1], peak[0]);
+    ck_assert_int_eq(in_use[1], in_use[0]);
+    pumit_optimizer_release(optimizer);
+    for (int i = 1; i < 3; i++) pumit_tensor_release(images[i]);
+    close_scene(&s);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------- figures */
 
 static float *read_all(pumit_tensor *tensor)
@@ -549,6 +582,7 @@ Suite *suite_recipe_vit(void)
     tcase_add_loop_test(tests, gradients_are_the_slopes_of_the_loss, 0, 2);
     tcase_add_test(tests, recomputing_takes_less_memory);
     tcase_add_test(tests, an_unused_recording_goes);
+    tcase_add_test(tests, steady_steps_ask_the_system_for_nothing);
     tcase_add_test(tests, terms_by_hand);
     tcase_add_test(tests, norms_by_block);
     tcase_add_test(tests, runs_start_from_runs);
