@@ -78,19 +78,24 @@ static void cpu_close(void *opened)
     pumit__cpu_device *device = opened;
     if (!device) return;
     pumit__cpu_dnnl_close(device->dnnl);
-    free(device->scratch);
+    for (int i = 0; i < PUMIT__CPU_BLOCKS; i++) free(device->scratch[i]);
     free(device);
+}
+
+void *pumit__cpu_scratch_block(pumit__cpu_device *device, int block, int64_t bytes)
+{
+    if (bytes <= device->scratch_bytes[block]) return device->scratch[block];
+    void *larger = NULL;
+    if (posix_memalign(&larger, 64, (size_t)bytes)) return NULL;
+    free(device->scratch[block]);
+    device->scratch[block] = larger;
+    device->scratch_bytes[block] = bytes;
+    return larger;
 }
 
 void *pumit__cpu_scratch(pumit__cpu_device *device, int64_t bytes)
 {
-    if (bytes <= device->scratch_bytes) return device->scratch;
-    void *larger = NULL;
-    if (posix_memalign(&larger, 64, (size_t)bytes)) return NULL;
-    free(device->scratch);
-    device->scratch = larger;
-    device->scratch_bytes = bytes;
-    return larger;
+    return pumit__cpu_scratch_block(device, PUMIT__CPU_KERNEL_BLOCK, bytes);
 }
 
 static void *cpu_allocate(void *device, int64_t bytes)

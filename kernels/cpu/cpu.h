@@ -15,16 +15,25 @@
 
 typedef struct pumit__cpu_dnnl pumit__cpu_dnnl;
 
+/** Scratch memory: what a kernel works on, what a product inside of it needs, its b widened to f32. */
+enum {
+    PUMIT__CPU_KERNEL_BLOCK,
+    PUMIT__CPU_PRODUCT_BLOCK,
+    PUMIT__CPU_WIDE_BLOCK,
+    PUMIT__CPU_BLOCKS
+};
+
 /** One opened device: belongs to one context, so to one thread at a time. */
 typedef struct {
     int32_t threads;
-    int64_t scratch_bytes;
-    void *scratch;         /* 64-byte aligned, grows only */
+    int64_t scratch_bytes[PUMIT__CPU_BLOCKS];
+    void *scratch[PUMIT__CPU_BLOCKS]; /* 64-byte aligned, grow only */
     pumit__cpu_dnnl *dnnl; /* oneDNN's engine, stream and primitives; NULL until the first use */
 } pumit__cpu_device;
 
 /** `bytes` of scratch memory, valid until the next call; NULL when there is no memory. */
 void *pumit__cpu_scratch(pumit__cpu_device *device, int64_t bytes);
+void *pumit__cpu_scratch_block(pumit__cpu_device *device, int block, int64_t bytes);
 
 /** Kernels of this backend; NULL where there is none. A later table of the ladder overrides. */
 typedef struct {
@@ -51,7 +60,7 @@ pumit_status pumit__cpu_sgemm(int32_t trans_a, int32_t trans_b, int64_t m, int64
 /** The kernels of this machine, once a device is open. */
 const pumit__cpu_kernels *pumit__cpu_chosen(void);
 
-/** Frees what dnnl_conv.c keeps. */
+/** Frees what dnnl.c keeps. */
 void pumit__cpu_dnnl_close(pumit__cpu_dnnl *dnnl);
 
 #endif

@@ -1,48 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Convolution and its gradient by the source through oneDNN, 2.6 or 3.x. src and dst stay as they are (channels
+ * Convolution and its gradient by the source through oneDNN. src and dst stay as they are (channels
  * last); oneDNN chooses the layout of the weights, and they are reordered into scratch memory at each
- * call, because their values may have changed. Primitives are kept per shape, the least recently used goes.
+ * call, because their values may have changed.
  */
 #include "kernels/cpu/conv.h"
+#include "kernels/cpu/dnnl.h"
 
-#include <dnnl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define ENTRIES 64
-#define ALIGN   ((size_t)64)
+typedef pumit__dnnl_view view;
 
-#if DNNL_VERSION_MAJOR >= 3
-typedef const_dnnl_memory_desc_t view; /* a borrowed memory descriptor */
-#else
-typedef const dnnl_memory_desc_t *view;
-#endif
-
-/** What a primitive is made for; compared as bytes, so cleared before it is filled. */
+/** What a primitive is made for. */
 typedef struct {
     int32_t backward, bias, spatial, reserved; /* spatial: 2 or 3 axes */
     int64_t n, in_channels, out_channels;
     int64_t src_size[3], dst_size[3], kernel[3], stride[3], padding[3];
 } conv_key;
 
-enum { SRC, DST, WEIGHTS, PLAIN, BIAS, SCRATCH, MEMORIES };
+_Static_assert(sizeof(conv_key) <= PUMIT__DNNL_KEY, "the cache's keys hold a convolution's");
 
-typedef struct {
-    conv_key key;
-    uint64_t last_use;                   /* 0: free */
-    dnnl_primitive_t primitive, reorder; /* reorder NULL: the plain weights are fine */
-    dnnl_memory_t memory[MEMORIES];
-    size_t weights_bytes, scratch_bytes;
-} conv_entry;
-
-struct pumit__cpu_dnnl {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    dnnl_primitive_attr_t attributes;
-    uint64_t clock;
-    conv_entry entries[ENTRIES];
-};
+enum { SRC, DST, WEIGHTS, PLAIN, BIAS, SCRATCH };
 
 /* ------------------------------------------------------------------------- the two interfaces */
 
@@ -62,15 +40,6 @@ static dnnl_status_t make_desc(dnnl_memory_desc_t *out, int ndims, const dnnl_di
 #endif
 }
 
-static view view_of(const dnnl_memory_desc_t *desc)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return *desc;
-#else
-    return desc;
-#endif
-}
-
 static void free_descs(conv_descs *descs)
 {
 #if DNNL_VERSION_MAJOR >= 3
@@ -85,7 +54,7 @@ static void free_descs(conv_descs *descs)
 static dnnl_status_t make_forward(dnnl_primitive_desc_t *out, const pumit__cpu_dnnl *dnnl,
                                   const conv_descs *d, int with_bias)
 {
-    const view bias = with_bias ? view_of(&d->bias) : NULL;
+    const view bias = with_bias ? pumit__dnnl_view_of(&d->bias) : NULL;
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_convolution_forward_primitive_desc_create(
         out, dnnl->engine, dnnl_forward_training, dnnl_convolution_direct, d->src, d->weights, bias,
@@ -168,16 +137,7 @@ static dnnl_status_t make_descs(conv_descs *out, const conv_key *key)
     return status;
 }
 
-static void clear_entry(conv_entry *entry)
-{
-    if (entry->primitive) dnnl_primitive_destroy(entry->primitive);
-    if (entry->reorder) dnnl_primitive_destroy(entry->reorder);
-    for (int i = 0; i < MEMORIES; i++)
-        if (entry->memory[i]) dnnl_memory_destroy(entry->memory[i]);
-    memset(entry, 0, sizeof *entry);
-}
-
-static dnnl_status_t make_reorder(conv_entry *entry, const pumit__cpu_dnnl *dnnl, view plain,
+static dnnl_status_t make_reorder(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl, view plain,
                                   view weights)
 {
     if (dnnl_memory_desc_equal(plain, weights)) return dnnl_success;
@@ -190,25 +150,30 @@ static dnnl_status_t make_reorder(conv_entry *entry, const pumit__cpu_dnnl *dnnl
 }
 
 /** Primitive, reorder and memory objects from the chosen implementation. */
-static dnnl_status_t fill_entry(conv_entry *entry, const pumit__cpu_dnnl *dnnl,
+static dnnl_status_t fill_entry(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl,
                                 const conv_descs *descs, const_dnnl_primitive_desc_t chosen)
 {
     const view weights = dnnl_primitive_desc_query_md(chosen, dnnl_query_weights_md, 0);
     const view scratch = dnnl_primitive_desc_query_md(chosen, dnnl_query_scratchpad_md, 0);
-    const view all[MEMORIES] = {
-        [SRC] = view_of(&descs->src),     [DST] = view_of(&descs->dst),   [WEIGHTS] = weights,
-        [PLAIN] = view_of(&descs->plain), [BIAS] = view_of(&descs->bias), [SCRATCH] = scratch};
+    const view all[PUMIT__DNNL_MEMORIES] = {[SRC] = pumit__dnnl_view_of(&descs->src),
+                                            [DST] = pumit__dnnl_view_of(&descs->dst),
+                                            [WEIGHTS] = weights,
+                                            [PLAIN] = pumit__dnnl_view_of(&descs->plain),
+                                            [BIAS] = pumit__dnnl_view_of(&descs->bias),
+                                            [SCRATCH] = scratch};
     entry->weights_bytes = dnnl_memory_desc_get_size(weights);
     entry->scratch_bytes = dnnl_memory_desc_get_size(scratch);
     dnnl_status_t status = dnnl_primitive_create(&entry->primitive, chosen);
     if (status == dnnl_success) status = make_reorder(entry, dnnl, all[PLAIN], weights);
-    for (int i = 0; i < MEMORIES && status == dnnl_success; i++)
+    for (int i = 0; i < PUMIT__DNNL_MEMORIES && status == dnnl_success; i++)
         status = dnnl_memory_create(&entry->memory[i], all[i], dnnl->engine, DNNL_MEMORY_NONE);
     return status;
 }
 
-static dnnl_status_t make_entry(conv_entry *entry, const pumit__cpu_dnnl *dnnl, const conv_key *key)
+static dnnl_status_t make_entry(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl,
+                                const void *data)
 {
+    const conv_key *key = data;
     conv_descs descs;
     memset(&descs, 0, sizeof descs);
     dnnl_primitive_desc_t forward = NULL, backward = NULL;
@@ -221,143 +186,81 @@ static dnnl_status_t make_entry(conv_entry *entry, const pumit__cpu_dnnl *dnnl, 
     if (forward) dnnl_primitive_desc_destroy(forward);
     if (backward) dnnl_primitive_desc_destroy(backward);
     free_descs(&descs);
-    if (status != dnnl_success) clear_entry(entry);
     return status;
-}
-
-/* ---------------------------------------------------------------------------------- the cache */
-
-static pumit__cpu_dnnl *open_dnnl(pumit__cpu_device *device)
-{
-    if (device->dnnl) return device->dnnl;
-    pumit__cpu_dnnl *dnnl = calloc(1, sizeof *dnnl);
-    if (!dnnl) return NULL;
-    if (dnnl_engine_create(&dnnl->engine, dnnl_cpu, 0) != dnnl_success ||
-        dnnl_stream_create(&dnnl->stream, dnnl->engine, dnnl_stream_default_flags) !=
-            dnnl_success ||
-        dnnl_primitive_attr_create(&dnnl->attributes) != dnnl_success ||
-        dnnl_primitive_attr_set_scratchpad_mode(dnnl->attributes, dnnl_scratchpad_mode_user) !=
-            dnnl_success) {
-        pumit__cpu_dnnl_close(dnnl);
-        return NULL;
-    }
-    device->dnnl = dnnl;
-    return dnnl;
-}
-
-void pumit__cpu_dnnl_close(pumit__cpu_dnnl *dnnl)
-{
-    if (!dnnl) return;
-    for (int i = 0; i < ENTRIES; i++) clear_entry(&dnnl->entries[i]);
-    if (dnnl->attributes) dnnl_primitive_attr_destroy(dnnl->attributes);
-    if (dnnl->stream) dnnl_stream_destroy(dnnl->stream);
-    if (dnnl->engine) dnnl_engine_destroy(dnnl->engine);
-    free(dnnl);
-}
-
-/** The entry for `key`, made if it is new; NULL when oneDNN has no implementation. */
-static conv_entry *find_entry(pumit__cpu_dnnl *dnnl, const conv_key *key)
-{
-    conv_entry *oldest = &dnnl->entries[0];
-    for (int i = 0; i < ENTRIES; i++) {
-        conv_entry *entry = &dnnl->entries[i];
-        if (entry->last_use && memcmp(&entry->key, key, sizeof *key) == 0) {
-            entry->last_use = ++dnnl->clock;
-            return entry;
-        }
-        if (entry->last_use < oldest->last_use) oldest = entry;
-    }
-    clear_entry(oldest);
-    if (make_entry(oldest, dnnl, key) != dnnl_success) return NULL;
-    oldest->key = *key;
-    oldest->last_use = ++dnnl->clock;
-    return oldest;
 }
 
 /* ------------------------------------------------------------------------------------- running */
 
-static size_t padded(size_t bytes)
-{
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 /** Places the weights, reordered when they have to be, and the working memory. */
-static dnnl_status_t place_weights(conv_entry *entry, const pumit__cpu_dnnl *dnnl, char *scratch,
-                                   const float *weights)
+static dnnl_status_t place_weights(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl,
+                                   char *scratch, const float *weights)
 {
     dnnl_memory_t *memory = entry->memory;
-    /* oneDNN takes no const; it only reads these. */
-    union {
-        const float *in;
-        void *out;
-    } plain = {.in = weights};
-    void *target = entry->reorder ? (void *)scratch : plain.out;
+    void *plain = pumit__dnnl_input(weights), *target = entry->reorder ? (void *)scratch : plain;
     dnnl_status_t status = dnnl_memory_set_data_handle(memory[WEIGHTS], target);
     if (status == dnnl_success)
-        status =
-            dnnl_memory_set_data_handle(memory[SCRATCH], scratch + padded(entry->weights_bytes));
+        status = dnnl_memory_set_data_handle(memory[SCRATCH],
+                                             scratch + pumit__dnnl_padded(entry->weights_bytes));
     if (status != dnnl_success || !entry->reorder) return status;
-    status = dnnl_memory_set_data_handle(memory[PLAIN], plain.out);
+    status = dnnl_memory_set_data_handle(memory[PLAIN], plain);
     const dnnl_exec_arg_t exec[] = {{DNNL_ARG_FROM, memory[PLAIN]}, {DNNL_ARG_TO, memory[WEIGHTS]}};
     if (status == dnnl_success)
         status = dnnl_primitive_execute(entry->reorder, dnnl->stream, 2, exec);
     return status;
 }
 
-static dnnl_status_t execute(conv_entry *entry, const pumit__cpu_dnnl *dnnl,
+static dnnl_status_t execute(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl,
                              const pumit_conv_args *args)
 {
     dnnl_memory_t *memory = entry->memory;
-    const int backward = entry->key.backward;
-    union {
-        const void *in;
-        void *out;
-    } src = {.in = args->src}, diff_dst = {.in = args->diff_dst}, bias = {.in = args->bias};
-    if (backward) src.out = args->diff_src;
-    dnnl_status_t status = dnnl_memory_set_data_handle(memory[SRC], src.out);
-    if (status == dnnl_success)
-        status = dnnl_memory_set_data_handle(memory[DST], backward ? diff_dst.out : args->dst);
-    if (status == dnnl_success && entry->key.bias)
-        status = dnnl_memory_set_data_handle(memory[BIAS], bias.out);
+    conv_key key;
+    memcpy(&key, entry->key, sizeof key);
+    const int backward = key.backward;
+    void *src = backward ? args->diff_src : pumit__dnnl_input(args->src);
+    void *dst = backward ? pumit__dnnl_input(args->diff_dst) : args->dst;
+    dnnl_status_t status = dnnl_memory_set_data_handle(memory[SRC], src);
+    if (status == dnnl_success) status = dnnl_memory_set_data_handle(memory[DST], dst);
+    if (status == dnnl_success && key.bias)
+        status = dnnl_memory_set_data_handle(memory[BIAS], pumit__dnnl_input(args->bias));
     if (status != dnnl_success) return status;
     const dnnl_exec_arg_t exec[] = {{backward ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, memory[SRC]},
                                     {backward ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, memory[DST]},
                                     {DNNL_ARG_WEIGHTS, memory[WEIGHTS]},
                                     {DNNL_ARG_SCRATCHPAD, memory[SCRATCH]},
                                     {DNNL_ARG_BIAS, memory[BIAS]}};
-    return dnnl_primitive_execute(entry->primitive, dnnl->stream, entry->key.bias ? 5 : 4, exec);
+    return dnnl_primitive_execute(entry->primitive, dnnl->stream, key.bias ? 5 : 4, exec);
 }
 
 /** Runs the primitive with `scratch` for the reordered weights and the working memory. */
-static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args, conv_entry *entry,
-                        char *scratch)
+static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args,
+                        pumit__dnnl_entry *entry, char *scratch)
 {
     const pumit__cpu_dnnl *dnnl = device->dnnl;
     dnnl_status_t status = place_weights(entry, dnnl, scratch, args->weights);
     if (status == dnnl_success) status = execute(entry, dnnl, args);
     if (status == dnnl_success) status = dnnl_stream_wait(dnnl->stream);
-    if (status == dnnl_success) return PUMIT_OK;
-    return status == dnnl_out_of_memory ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_BACKEND;
+    return pumit__dnnl_status(status);
 }
 
 /** The entry for these arguments; NULL when oneDNN cannot. */
-static conv_entry *entry_for(pumit__cpu_device *device, const pumit_conv_args *args, int backward)
+static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_conv_args *args,
+                                    int backward)
 {
-    pumit__cpu_dnnl *dnnl = open_dnnl(device);
     const conv_key key = make_key(args, backward);
-    return dnnl ? find_entry(dnnl, &key) : NULL;
+    return pumit__dnnl_find(device, make_entry, &key, sizeof key);
 }
 
 /** Scratch memory for an entry behind `before` bytes. */
-static char *scratch_for(pumit__cpu_device *device, const conv_entry *entry, size_t before)
+static char *scratch_for(pumit__cpu_device *device, const pumit__dnnl_entry *entry, size_t before)
 {
-    return pumit__cpu_scratch(device, (int64_t)(padded(before) + padded(entry->weights_bytes) +
-                                                padded(entry->scratch_bytes)));
+    return pumit__cpu_scratch(device, (int64_t)(pumit__dnnl_padded(before) +
+                                                pumit__dnnl_padded(entry->weights_bytes) +
+                                                pumit__dnnl_padded(entry->scratch_bytes)));
 }
 
 pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args)
 {
-    conv_entry *entry = entry_for(device, args, 0);
+    pumit__dnnl_entry *entry = entry_for(device, args, 0);
     if (!entry) return PUMIT_DECLINED;
     char *scratch = scratch_for(device, entry, 0);
     return scratch ? run(device, args, entry, scratch) : PUMIT_ERROR_OUT_OF_MEMORY;
@@ -405,7 +308,7 @@ pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumi
 {
     pumit_conv_args forward;
     const int flips = as_forward(args, &forward);
-    conv_entry *entry = entry_for(device, flips ? &forward : args, !flips);
+    pumit__dnnl_entry *entry = entry_for(device, flips ? &forward : args, !flips);
     if (!entry) return PUMIT_DECLINED;
     const int64_t weights = args->out_channels * args->in_channels * args->kernel[0] *
                             args->kernel[1] * args->kernel[2];
@@ -415,5 +318,5 @@ pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumi
     if (!flips) return run(device, args, entry, scratch);
     const pumit_status status = flip_weights(device, args, (float *)(void *)scratch);
     forward.weights = scratch;
-    return status ? status : run(device, &forward, entry, scratch + padded(before));
+    return status ? status : run(device, &forward, entry, scratch + pumit__dnnl_padded(before));
 }

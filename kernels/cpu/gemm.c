@@ -2,18 +2,24 @@
 /*
  * matmul: c = alpha op(a) op(b) + beta c + bias, batched.
  *
- * oneDNN's sgemm where it has vector code of its own (x86), else OpenBLAS. Measured on 2 cores with AVX-512,
- * GFLOP/s, oneDNN 2.6 against OpenBLAS 0.3.21: 2048^3 418 : 389, 501 x 768 x 768 404 : 358,
- * 501 x 501 x 64 356 : 184. Its thread count is per caller too, while concurrent OpenBLAS calls wait
- * for each other.
+ * Where the machine has AVX-512, products with b transposed, as in the forward pass of a linear layer, go through
+ * oneDNN's matmul primitives (dnnl_matmul.c). All others go through its sgemm where that has vector
+ * code (x86), else through OpenBLAS. Measured with AVX-512 on one and on two cores, GFLOP/s, weights out of memory
+ * (m n k): primitive : oneDNN 2.6's sgemm : OpenBLAS 0.3.21
+ *   NT 101 768 768    220 420 : 195 320 : 114 139        NT 501 768 768   244 476 : 242 400 : 130 250
+ *   NN 101 768 2048   228 394 : 241 478 : 111 192        TN 768 768 501   252 491 : 254 506 : 131 254
+ * oneDNN's thread count is per caller too, while concurrent OpenBLAS calls wait for each other.
  */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/dnnl.h"
 
 #include <cblas.h>
 #include <dnnl.h>
 #include <limits.h>
 #include <omp.h>
 #include <string.h>
+
+/** Products with this many multiplications are worth a primitive of their own. */
+#define PRIMITIVE_PRODUCT ((int64_t)1 << 16)
 
 /** Products below this many multiplications run one per thread when there are many of them. */
 #define SMALL_PRODUCT ((int64_t)1 << 22)
@@ -58,24 +64,41 @@ static void prepare(float *c, int64_t rows, int64_t n, int64_t ldc, float beta, 
     }
 }
 
-static pumit_status product(const pumit_matmul_args *p, int64_t index)
+static pumit_status by_sgemm(const pumit_matmul_args *p)
 {
-    const float *a = (const float *)p->a + index * p->a_batch_stride;
-    const float *b = (const float *)p->b + index * p->b_batch_stride;
-    float *c = (float *)p->c + index * p->c_batch_stride;
     float beta = (float)p->beta;
     if (p->bias || p->k == 0) {
-        prepare(c, p->m, p->n, p->ldc, beta, p->bias);
+        prepare(p->c, p->m, p->n, p->ldc, beta, p->bias);
         beta = 1;
     }
     if (p->k == 0) return PUMIT_OK;
-    /* A single row or column may come with any distance to a next one that does not exist. */
+    return pumit__cpu_sgemm(p->trans_a, p->trans_b, p->m, p->n, p->k, (float)p->alpha, p->a, p->lda,
+                            p->b, p->ldb, beta, p->c, p->ldc);
+}
+
+/** Product `index` of the batch. A single row or column may come with any distance to a next one that does
+ * not exist. */
+static pumit_matmul_args item(const pumit_matmul_args *p, int64_t index)
+{
     const int64_t a_width = p->trans_a ? p->m : p->k, b_width = p->trans_b ? p->k : p->n;
-    const int64_t lda = p->lda < a_width ? a_width : p->lda;
-    const int64_t ldb = p->ldb < b_width ? b_width : p->ldb;
-    const int64_t ldc = p->ldc < p->n ? p->n : p->ldc;
-    return pumit__cpu_sgemm(p->trans_a, p->trans_b, p->m, p->n, p->k, (float)p->alpha, a, lda, b,
-                            ldb, beta, c, ldc);
+    const int64_t b_bytes = p->b_dtype ? sizeof(uint16_t) : sizeof(float);
+    pumit_matmul_args one = *p;
+    one.batch = 1;
+    one.a = (const float *)p->a + index * p->a_batch_stride;
+    one.b = (const char *)p->b + index * p->b_batch_stride * b_bytes;
+    one.c = (float *)p->c + index * p->c_batch_stride;
+    one.lda = p->lda < a_width ? a_width : p->lda;
+    one.ldb = p->ldb < b_width ? b_width : p->ldb;
+    one.ldc = p->ldc < p->n ? p->n : p->ldc;
+    return one;
+}
+
+/** One product on the device's team. */
+static pumit_status product(pumit__cpu_device *device, const pumit_matmul_args *p)
+{
+    const int suits = p->trans_b && p->m * p->n * p->k >= PRIMITIVE_PRODUCT;
+    const pumit_status status = suits ? pumit__dnnl_matmul(device, p) : PUMIT_DECLINED;
+    return status == PUMIT_DECLINED ? by_sgemm(p) : status;
 }
 
 /** The sgemm interfaces take 32-bit sizes, and rows that do not overlap (but a single row may). */
@@ -90,7 +113,7 @@ static int fits(const pumit_matmul_args *p)
 
 pumit_status pumit__cpu_matmul(pumit__cpu_device *device, const pumit_matmul_args *args)
 {
-    if (!fits(args)) return PUMIT_DECLINED;
+    if (!fits(args) || args->b_dtype) return PUMIT_DECLINED;
     if (args->batch <= 0 || args->m <= 0 || args->n <= 0) return PUMIT_OK;
     pumit_status status = PUMIT_OK;
     const int64_t work = args->m * args->n * (args->k > 0 ? args->k : 1);
@@ -99,11 +122,15 @@ pumit_status pumit__cpu_matmul(pumit__cpu_device *device, const pumit_matmul_arg
     reduction(min                                                                                  \
               : status) if (work * args->batch >= PUMIT__CPU_SERIAL)
         for (int64_t i = 0; i < args->batch; i++) {
-            const pumit_status one = product(args, i);
-            status = one < status ? one : status;
+            const pumit_matmul_args one = item(args, i);
+            const pumit_status result = by_sgemm(&one);
+            status = result < status ? result : status;
         }
         return status;
     }
-    for (int64_t i = 0; i < args->batch && status == PUMIT_OK; i++) status = product(args, i);
+    for (int64_t i = 0; i < args->batch && status == PUMIT_OK; i++) {
+        const pumit_matmul_args one = item(args, i);
+        status = product(device, &one);
+    }
     return status;
 }
