@@ -2,7 +2,10 @@
 /* Generators of matrix products, normalisations, softmax and attention. */
 #include "kernel_cases.h"
 
+#include "kernels/backends.h"
+
 #include <math.h>
+#include <stdlib.h>
 
 #define LL(x) ((long long)(x))
 
@@ -23,14 +26,44 @@ static int64_t lay_out(kernel_case *c, int64_t batch, int64_t rows, int64_t colu
     return (batch - 1) * *batch_stride + (rows - 1) * *ld + columns;
 }
 
+/* The oracle's rounding of `count` numbers. */
+static void convert(const void *src, int32_t src_dtype, void *dst, int32_t dst_dtype, int64_t count)
+{
+    const pumit_copy_args args = {.src = src,
+                                  .dst = dst,
+                                  .src_dtype = src_dtype,
+                                  .dst_dtype = dst_dtype,
+                                  .ndim = 1,
+                                  .shape = {count},
+                                  .src_stride = {1},
+                                  .dst_stride = {1}};
+    if (pumit__reference64.copy(NULL, &args) != PUMIT_OK) abort();
+}
+
+/* b in 16 bits. a is made of numbers that have as few digits, so that a backend that rounds it loses nothing
+ * and the bounds are those of any product. */
+static void narrow_b(kernel_case *c, int32_t dtype)
+{
+    kernel_array *a = &c->arrays[0], *b = &c->arrays[1];
+    uint16_t *half = allocate_zeros((size_t)a->count * sizeof *half);
+    convert(a->values, PUMIT_F64, half, dtype, a->count);
+    convert(half, dtype, a->values, PUMIT_F64, a->count);
+    free(half);
+    b->dtype = c->args.matmul.b_dtype = dtype;
+    b->bytes = allocate_zeros((size_t)b->count * sizeof *half);
+    convert(b->values, PUMIT_F64, b->bytes, dtype, b->count);
+}
+
 void case_matmul(kernel_case *c)
 {
+    static const int32_t dtypes[] = {0, 0, PUMIT_BF16, PUMIT_F16};
     static const double factors[] = {1, 1, 0.5, -0.75}, betas[] = {0, 0, 1, 0.25};
     pumit_matmul_args *args = &c->args.matmul;
     args->batch = c->large ? 1 : maybe(c) ? 1 : 1 + random_below(c, 4);
-    args->m = pick(c, 70, 501, 2004, 2048);
-    args->n = pick(c, 130, 768, 2048, 2048);
-    args->k = pick(c, 200, 768, 768, 2048);
+    const int wide = !c->large && random_below(c, 8) == 0; /* more than one block of b */
+    args->m = pick(c, wide ? 9 : 70, 501, 2004, 2048);
+    args->n = pick(c, wide ? 1025 : 130, 768, 2048, 2048);
+    args->k = pick(c, wide ? 1025 : 200, 768, 768, 2048);
     args->trans_a = maybe(c);
     args->trans_b = c->large ? 1 : maybe(c);
     args->alpha = c->large ? 1 : factors[random_below(c, 4)];
@@ -47,16 +80,19 @@ void case_matmul(kernel_case *c)
         lay_out(c, args->batch, args->m, args->n, 0, &args->ldc, &args->c_batch_stride);
     add_array(c, AT(matmul, a), SRC, a, c->fill);
     add_array(c, AT(matmul, b), SRC, b, maybe(c) ? c->fill : FILL_NORMAL);
+    const int32_t dtype = c->large ? 0 : dtypes[random_below(c, 4)];
+    if (dtype) narrow_b(c, dtype);
     if (maybe(c)) add_array(c, AT(matmul, bias), SRC, args->n, FILL_NORMAL);
     add_array(c, AT(matmul, c), args->beta == 0 ? DST : ADD, out, FILL_NORMAL);
     c->terms = (double)args->k;
     c->sparse |= (c->fill == FILL_MIXED && args->k == 1) || args->ldc > 2 * args->n;
     c->flops = 2.0 * (double)(args->batch * args->m * args->n) * (double)args->k;
-    describe(c,
-             "batch %lld m %lld n %lld k %lld, ld %lld %lld %lld, trans %d %d, alpha %g beta %g%s",
-             LL(args->batch), LL(args->m), LL(args->n), LL(args->k), LL(args->lda), LL(args->ldb),
-             LL(args->ldc), args->trans_a, args->trans_b, args->alpha, args->beta,
-             c->count == 4 ? ", bias" : "");
+    describe(
+        c,
+        "batch %lld m %lld n %lld k %lld, ld %lld %lld %lld, trans %d %d, alpha %g beta %g, b %d%s",
+        LL(args->batch), LL(args->m), LL(args->n), LL(args->k), LL(args->lda), LL(args->ldb),
+        LL(args->ldc), args->trans_a, args->trans_b, args->alpha, args->beta, args->b_dtype,
+        c->count == 4 ? ", bias" : "");
 }
 
 /* ------------------------------------------------------------------------------- normalisation */

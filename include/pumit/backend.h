@@ -92,8 +92,8 @@ typedef struct {
     int64_t batch, m, n, k, lda, ldb, ldc, a_batch_stride, b_batch_stride, c_batch_stride;
     double alpha, beta;
     int32_t trans_a, trans_b;
-    int32_t
-        b_dtype; /* 0: b is real; PUMIT_BF16 or PUMIT_F16: stored so, and a may be rounded alike */
+    /* 0: b is real. PUMIT_BF16 or PUMIT_F16: it is stored so, and a may be rounded alike; sums are real. */
+    int32_t b_dtype;
     int32_t reserved;
 } pumit_matmul_args;
 

@@ -21,6 +21,9 @@
 /** Products with this many multiplications are worth a primitive of their own. */
 #define PRIMITIVE_PRODUCT ((int64_t)1 << 16)
 
+/** b in 16 bits is widened to f32 in blocks of about this size, which stay in a core's cache. */
+#define WIDE_BYTES ((int64_t)1 << 20)
+
 /** Products below this many multiplications run one per thread when there are many of them. */
 #define SMALL_PRODUCT ((int64_t)1 << 22)
 
@@ -111,13 +114,77 @@ static int fits(const pumit_matmul_args *p)
            (b_rows <= 1 || p->ldb >= b_width) && (p->m <= 1 || p->ldc >= p->n);
 }
 
+/** Rows `first` .. `first` + `count` of b as stored, in f32 and packed. */
+static pumit_status widen(pumit__cpu_device *device, const pumit_matmul_args *p, int64_t first,
+                          int64_t count, float *wide)
+{
+    const int64_t width = p->trans_b ? p->k : p->n;
+    const int64_t together = p->ldb == width ? count : 1; /* rows without gaps are one */
+    const uint16_t *from = (const uint16_t *)p->b + first * p->ldb;
+    pumit_status status = PUMIT_OK;
+    for (int64_t i = 0; i < count && status == PUMIT_OK; i += together) {
+        const pumit_copy_args copy = {.src = from + i * p->ldb,
+                                      .dst = wide + i * width,
+                                      .src_dtype = p->b_dtype,
+                                      .dst_dtype = PUMIT_F32,
+                                      .ndim = 1,
+                                      .shape = {together * width},
+                                      .src_stride = {1},
+                                      .dst_stride = {1}};
+        status = pumit__cpu_chosen()->copy(device, &copy);
+    }
+    return status;
+}
+
+/** b in 16 bits, a block of its stored rows at a time: these are columns of c, or a part of the sum over k. */
+static pumit_status widened(pumit__cpu_device *device, const pumit_matmul_args *p)
+{
+    const int64_t rows = p->trans_b ? p->n : p->k, width = p->trans_b ? p->k : p->n;
+    const int64_t fit = WIDE_BYTES / (width > 0 ? width : 1) / (int64_t)sizeof(float);
+    const int64_t step = fit < 64 ? 64 : fit / 64 * 64, most = rows < step ? rows : step;
+    float *wide = pumit__cpu_scratch_block(device, PUMIT__CPU_WIDE_BLOCK,
+                                           most * width * (int64_t)sizeof(float));
+    if (!wide && most * width > 0) return PUMIT_ERROR_OUT_OF_MEMORY;
+    pumit_matmul_args part = *p;
+    part.b_dtype = 0;
+    part.b = wide;
+    part.ldb = width;
+    if (rows == 0) return product(device, &part);
+    pumit_status status = PUMIT_OK;
+    for (int64_t i = 0; i < rows && status == PUMIT_OK; i += step) {
+        const int64_t count = rows - i < step ? rows - i : step;
+        if (p->trans_b) {
+            part.n = count;
+            part.c = (float *)p->c + i;
+            part.bias = p->bias ? (const float *)p->bias + i : NULL;
+        } else {
+            part.k = count;
+            part.a = (const float *)p->a + i * (p->trans_a ? p->lda : 1);
+            part.beta = i ? 1 : p->beta;
+            part.bias = i ? NULL : p->bias;
+        }
+        status = widen(device, p, i, count, wide);
+        if (status == PUMIT_OK) status = product(device, &part);
+    }
+    return status;
+}
+
+/** One product on the device's team, b in any type. */
+static pumit_status any_product(pumit__cpu_device *device, const pumit_matmul_args *p)
+{
+    if (p->b_dtype == 0) return product(device, p);
+    const pumit_status status = pumit__dnnl_matmul(device, p);
+    return status == PUMIT_DECLINED ? widened(device, p) : status;
+}
+
 pumit_status pumit__cpu_matmul(pumit__cpu_device *device, const pumit_matmul_args *args)
 {
-    if (!fits(args) || args->b_dtype) return PUMIT_DECLINED;
+    if (!fits(args)) return PUMIT_DECLINED;
     if (args->batch <= 0 || args->m <= 0 || args->n <= 0) return PUMIT_OK;
     pumit_status status = PUMIT_OK;
     const int64_t work = args->m * args->n * (args->k > 0 ? args->k : 1);
-    if (args->batch >= device->threads && args->batch > 1 && work < SMALL_PRODUCT) {
+    if (args->batch >= device->threads && args->batch > 1 && work < SMALL_PRODUCT &&
+        !args->b_dtype) {
 #pragma omp parallel for schedule(static)                                                          \
     reduction(min                                                                                  \
               : status) if (work * args->batch >= PUMIT__CPU_SERIAL)
@@ -130,7 +197,7 @@ pumit_status pumit__cpu_matmul(pumit__cpu_device *device, const pumit_matmul_arg
     }
     for (int64_t i = 0; i < args->batch && status == PUMIT_OK; i++) {
         const pumit_matmul_args one = item(args, i);
-        status = product(device, &one);
+        status = any_product(device, &one);
     }
     return status;
 }
