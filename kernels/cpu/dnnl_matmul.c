@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * c = a op(b) + bias by oneDNN's matmul primitives, which pack b in pieces that stay in a core's cache while they
+ * c (+)= a op(b) + bias by oneDNN's matmul primitives, which pack b in pieces that stay in a core's cache while they
  * are used, and cut the work for the threads so that none packs what another does. With b in bf16, a is
  * rounded alike, and sums are f32.
  */
@@ -10,7 +10,7 @@
 
 /** What a primitive is made for. */
 typedef struct {
-    int32_t b_dtype, trans_b, bias, reserved;
+    int32_t b_dtype, trans_b, bias, adds; /* adds: c += */
     int64_t m, n, k, lda, ldb, ldc;
 } product_key;
 
@@ -47,19 +47,44 @@ static void free_descs(product_descs *d)
 #endif
 }
 
-static dnnl_status_t make_product(dnnl_primitive_desc_t *out, const pumit__cpu_dnnl *dnnl,
-                                  const product_descs *d, int with_bias)
+/** The caller provides the working memory; c is added to where the key says so. */
+static dnnl_status_t make_attributes(dnnl_primitive_attr_t *out, int adds)
 {
-    const pumit__dnnl_view bias = with_bias ? pumit__dnnl_view_of(&d->bias) : NULL;
+    dnnl_post_ops_t after = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(out);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+    if (status != dnnl_success || !adds) return status;
+    status = dnnl_post_ops_create(&after);
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(out, dnnl->engine, d->a, d->b, bias, d->c,
-                                             dnnl->attributes);
+    if (status == dnnl_success)
+        status = dnnl_post_ops_append_sum(after, 1.0f, 0, dnnl_data_type_undef);
+#else
+    if (status == dnnl_success) status = dnnl_post_ops_append_sum(after, 1.0f);
+#endif
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*out, after);
+    if (after) dnnl_post_ops_destroy(after);
+    return status;
+}
+
+static dnnl_status_t make_product(dnnl_primitive_desc_t *out, const pumit__cpu_dnnl *dnnl,
+                                  const product_descs *d, const product_key *key)
+{
+    const pumit__dnnl_view bias = key->bias ? pumit__dnnl_view_of(&d->bias) : NULL;
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_status_t status = make_attributes(&attributes, key->adds);
+#if DNNL_VERSION_MAJOR >= 3
+    if (status == dnnl_success)
+        status = dnnl_matmul_primitive_desc_create(out, dnnl->engine, d->a, d->b, bias, d->c,
+                                                   attributes);
 #else
     dnnl_matmul_desc_t desc;
-    const dnnl_status_t status = dnnl_matmul_desc_init(&desc, &d->a, &d->b, bias, &d->c);
-    if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(out, &desc, dnnl->attributes, dnnl->engine, NULL);
+    if (status == dnnl_success) status = dnnl_matmul_desc_init(&desc, &d->a, &d->b, bias, &d->c);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_create(out, &desc, attributes, dnnl->engine, NULL);
 #endif
+    if (attributes) dnnl_primitive_attr_destroy(attributes);
+    return status;
 }
 
 /* ------------------------------------------------------------------------------ making entries */
@@ -111,7 +136,7 @@ static dnnl_status_t make_entry(pumit__dnnl_entry *entry, const pumit__cpu_dnnl 
     memset(&descs, 0, sizeof descs);
     dnnl_primitive_desc_t chosen = NULL;
     dnnl_status_t status = make_descs(&descs, key);
-    if (status == dnnl_success && make_product(&chosen, dnnl, &descs, key->bias) == dnnl_success &&
+    if (status == dnnl_success && make_product(&chosen, dnnl, &descs, key) == dnnl_success &&
         is_fast(chosen, key))
         status = fill_entry(entry, dnnl, &descs, chosen);
     if (chosen) dnnl_primitive_desc_destroy(chosen);
@@ -166,6 +191,7 @@ static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmu
     key.b_dtype = args->b_dtype;
     key.trans_b = args->trans_b;
     key.bias = args->bias != NULL;
+    key.adds = args->beta != 0;
     key.m = args->m;
     key.n = args->n;
     key.k = args->k;
@@ -179,7 +205,7 @@ static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmu
 pumit_status pumit__dnnl_matmul(pumit__cpu_device *device, const pumit_matmul_args *args)
 {
     const int rounds = args->b_dtype == PUMIT_BF16;
-    if (args->trans_a || args->alpha != 1 || args->beta != 0 || args->k == 0 ||
+    if (args->trans_a || args->alpha != 1 || (args->beta != 0 && args->beta != 1) || args->k == 0 ||
         args->b_dtype == PUMIT_F16 || (rounds && args->lda != args->k))
         return PUMIT_DECLINED;
     pumit__dnnl_entry *entry = entry_for(device, args);
