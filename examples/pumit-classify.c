@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const cli_option OPTIONS[] = {
+    {"weights", 0, 's', "TYPE", "weight_type", "hold matrices as f32, bf16 or f16; default: f32"},
     {"split", 0, 's', "NAME", "split", "which split of .npz and .csv data: train, val, test"},
     {"folders-are-labels", 0, 'b', NULL, "folders_are_labels", "a folder of one folder per class"},
     {"model", 0, 's', "FILE", NULL, "one more classifier, averaged with MODEL; may be repeated"},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 static const cli_option OPTIONS[] = {
+    {"weights", 0, 's', "TYPE", "weight_type", "hold matrices as f32, bf16 or f16; default: f32"},
     {"split", 0, 's', "NAME", "split", "which split of .npz and .csv data: train, val, test"},
     {"output", 'o', 's', "FILE", NULL, "write there instead of stdout"},
     {0}};

@@ -20,6 +20,7 @@ static const cli_option OPTIONS[] = {
     {"volume", 0, 'i', "N", NULL, "of files that hold several, the one to take, from 0"},
     {"labels", 0, 'b', NULL, "label_maps", "paths are data sets with label maps: judge the result"},
     SEGMENTATION_OPTIONS,
+    {"weights", 0, 's', "TYPE", "weight_type", "hold matrices as f32, bf16 or f16; default: f32"},
     {"split", 0, 's', "NAME", "split", "which split of .csv data: train, val, test"},
     {0}};
 

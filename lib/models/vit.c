@@ -191,6 +191,7 @@ pumit_status pumit__vit_build(pumit_module **out, pumit_context *ctx, const pumi
 {
     pumit_vit *vit = pumit__module_create(sizeof *vit, ctx, "vit", config, random, destroy);
     if (!vit) return pumit__last_status();
+    if (!random) vit->module.matrices = ctx->weights;
     vit->module.status = read_config(vit);
     if (vit->module.status == PUMIT_OK) add_parameters(vit);
     const pumit_status status = vit->module.status;

@@ -17,6 +17,7 @@ void *pumit__module_create(int64_t size, pumit_context *ctx, const char *kind,
     module->ctx = pumit__context_retain(ctx);
     module->kind = kind;
     module->random = random;
+    module->matrices = ctx->real;
     module->destroy = destroy;
     int64_t seed = 0;
     module->status = pumit_config_create(&module->config);
@@ -99,8 +100,9 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
     va_start(args, format);
     if (vasprintf(&name, format, args) < 0) name = NULL;
     va_end(args);
+    const bool matrix = decays && ndim == 2; /* of a linear layer */
     const int64_t mark = pumit__scope_begin(module->ctx);
-    pumit_tensor *tensor = pumit__empty(module->ctx, 0, ndim, shape);
+    pumit_tensor *tensor = pumit__empty(module->ctx, matrix ? module->matrices : 0, ndim, shape);
     if (!tensor) {
         module->status = pumit__last_status();
         free(name);
@@ -110,7 +112,8 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
     pumit__scope_end(module->ctx, mark, NULL);
     if (!held) return NULL;
     if (module->random) module->status = fill(tensor, name, module->seed, initial);
-    if (module->status == PUMIT_OK) module->status = pumit_tensor_set_requires_grad(tensor, 1);
+    if (module->status == PUMIT_OK && module->matrices == module->ctx->real)
+        module->status = pumit_tensor_set_requires_grad(tensor, 1);
     return tensor;
 }
 

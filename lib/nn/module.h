@@ -21,8 +21,10 @@ struct pumit_module {
     pumit__parameter *parameters;
     int64_t count, capacity;
     uint64_t seed;
-    bool random;         /* initial values are drawn; false when a file will give them */
-    pumit_status status; /* the first failure while building */
+    pumit_dtype
+        matrices; /* type of the matrices of linear layers; not the compute type: no gradients */
+    bool random;  /* initial values are drawn; false when a file will give them */
+    pumit_status status;                   /* the first failure while building */
     void (*destroy)(pumit_module *module); /* frees what the model owns besides its parameters */
 };
 

@@ -94,7 +94,12 @@ pumit_status pumit_optimizer_create(pumit_optimizer **out, pumit_module *module,
     if (status == PUMIT_OK) status = check_factors(factors);
     for (int64_t i = 0; i < module->count && status == PUMIT_OK; i++) {
         const pumit__parameter *parameter = &module->parameters[i];
-        if (!parameter->tensor->slot ||
+        if (parameter->tensor->dtype != module->ctx->real)
+            status = pumit__fail(PUMIT_ERROR_STATE,
+                                 "'%s' is held in 16 bits, for inference; to train, load the %s in "
+                                 "a context without 'weight_type'",
+                                 parameter->name, module->kind);
+        if (status != PUMIT_OK || !parameter->tensor->slot ||
             (frozen && *frozen && strncmp(parameter->name, frozen, strlen(frozen)) == 0))
             continue;
         status = add_item(o, parameter, factors);

@@ -65,10 +65,12 @@ static pumit_status export_values(pumit__safetensors_entry *entry,
 {
     const pumit_tensor *tensor = parameter->tensor;
     int64_t stride[PUMIT_MAX_DIMS], packed[PUMIT_MAX_DIMS];
-    *entry = (pumit__safetensors_entry){
-        .name = parameter->name, .dtype = PUMIT_F32, .ndim = tensor->ndim};
+    *entry = (pumit__safetensors_entry){.name = parameter->name,
+                                        .dtype = tensor->dtype == tensor->ctx->real ? PUMIT_F32
+                                                                                    : tensor->dtype,
+                                        .ndim = tensor->ndim};
     pumit__weights_layout(tensor, entry->shape, stride);
-    entry->bytes = pumit_tensor_count(tensor) * pumit_dtype_size(PUMIT_F32);
+    entry->bytes = pumit_tensor_count(tensor) * pumit_dtype_size(entry->dtype);
     void *block = pumit__calloc(entry->bytes, 1);
     if (!block) return pumit__fail_memory(entry->bytes, parameter->name);
     entry->data = block;
@@ -76,7 +78,7 @@ static pumit_status export_values(pumit__safetensors_entry *entry,
     pumit_copy_args args = {.src = pumit__data(tensor),
                             .dst = block,
                             .src_dtype = tensor->dtype,
-                            .dst_dtype = PUMIT_F32,
+                            .dst_dtype = entry->dtype,
                             .ndim = tensor->ndim};
     memcpy(args.shape, entry->shape, sizeof args.shape);
     memcpy(args.src_stride, stride, sizeof args.src_stride);

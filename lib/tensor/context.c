@@ -22,6 +22,19 @@ static pumit_status open_backends(pumit_context *ctx, const char *device)
     return PUMIT_OK;
 }
 
+/* After the backends are open. */
+static pumit_status read_weight_type(pumit_context *ctx, const pumit_config *options)
+{
+    const char *name;
+    PUMIT__TRY(pumit_config_get_string(&name, options, "weight_type", "f32"));
+    ctx->weights = strcmp(name, "bf16") == 0  ? PUMIT_BF16
+                   : strcmp(name, "f16") == 0 ? PUMIT_F16
+                                              : ctx->real;
+    PUMIT__REQUIRE(ctx->weights != ctx->real || strcmp(name, "f32") == 0,
+                   "weight_type is '%s', not 'f32', 'bf16' or 'f16'", name);
+    return PUMIT_OK;
+}
+
 static pumit_status configure(pumit_context *ctx, const pumit_config *options)
 {
     const char *device = getenv("PUMIT_DEVICE");
@@ -35,7 +48,8 @@ static pumit_status configure(pumit_context *ctx, const pumit_config *options)
                    (long long)threads);
     PUMIT__REQUIRE(ctx->voxel_limit > 0, "limits.voxels must be positive");
     ctx->threads = (int32_t)threads;
-    return open_backends(ctx, device);
+    PUMIT__TRY(open_backends(ctx, device));
+    return read_weight_type(ctx, options);
 }
 
 pumit_status pumit_context_create(pumit_context **out, const pumit_config *options)

@@ -37,7 +37,8 @@ struct pumit_context {
     int32_t backend_count, threads;
     const pumit_backend *backends[PUMIT__MOST_BACKENDS]; /* asked in this order */
     void *devices[PUMIT__MOST_BACKENDS];
-    pumit_dtype real; /* compute type: F32, or F64 on reference64 */
+    pumit_dtype real;    /* compute type: F32, or F64 on reference64 */
+    pumit_dtype weights; /* of loaded matrices of linear layers: `real`, or 16 bits for inference */
     bool recording;
     int64_t voxel_limit;
     uint64_t sequence; /* of the next tape node */

@@ -38,7 +38,8 @@ static pumit_matmul_args product(const pumit_tensor *a, const pumit_tensor *b,
                                .lda = a->shape[a->ndim - 1],
                                .ldb = b->shape[b->ndim - 1],
                                .ldc = c->shape[c->ndim - 1],
-                               .alpha = 1.0};
+                               .alpha = 1.0,
+                               .b_dtype = b->dtype == b->ctx->real ? 0 : (int32_t)b->dtype};
 }
 
 /* ------------------------------------------------------------------------------------------- linear */

@@ -305,7 +305,9 @@ pumit_status pumit_tensor_set_requires_grad(pumit_tensor *tensor, int32_t on)
     if (tensor->slot && tensor->slot->node)
         return pumit__fail(PUMIT_ERROR_STATE, "the tensor is the result of an operation");
     if (on && tensor->dtype != tensor->ctx->real)
-        return pumit__fail(PUMIT_ERROR_SHAPE, "gradients need the compute type of the context");
+        return pumit__fail(PUMIT_ERROR_SHAPE,
+                           "gradients need the compute type of the context; weights in 16 bits, "
+                           "as 'weight_type' loads them, have none");
     if (on && !tensor->slot) {
         tensor->slot = slot_create(tensor);
         return tensor->slot ? PUMIT_OK : pumit__last_status();

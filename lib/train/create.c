@@ -258,6 +258,9 @@ pumit_status pumit_trainer_create(pumit_trainer **out, pumit_context *context,
     PUMIT__REQUIRE(out, "pumit_trainer_create: out is NULL");
     *out = NULL;
     PUMIT__REQUIRE(context && train, "pumit_trainer_create: context or train is NULL");
+    PUMIT__REQUIRE(context->weights == context->real,
+                   "the context has a 'weight_type' in 16 bits, which is for inference; train in "
+                   "one without");
     pumit_trainer *t = pumit__calloc(1, (int64_t)sizeof *t);
     if (!t) return pumit__fail_memory((int64_t)sizeof *t, "a trainer");
     t->lock = -1;
