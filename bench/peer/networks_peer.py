@@ -15,6 +15,7 @@ The networks are written as a user of PyTorch would: functional, scaled_dot_prod
 
 import argparse
 import json
+import logging
 import math
 import os
 import statistics
@@ -471,6 +472,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU
     kind, da, size, segmented, batch = parse_case(options.case)
     wrap = torch.compile if options.compile else lambda function: function
     if options.compile and kind in ("load-vit-b", "optimizer-step-vit-b", "embed-first"):

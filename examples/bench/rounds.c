@@ -97,12 +97,14 @@ static int run_case(rows *all, const rounds *r, const bench_case *c, int threads
     double begin = machine_now();
     int result = run_own(all, r, &o) < 0 ? CLI_FAILED : CLI_DONE;
     tell(r, c->name, threads, "", result == CLI_DONE ? 1 : -1, machine_now() - begin);
-    for (int i = 0; i < r->c->given_count; i++) {
+    for (int i = 0, peers = 0; i < r->c->given_count; i++) {
+        char who[16];
         if (strcmp(r->c->given[i].option->name, "peer") != 0) continue;
         begin = machine_now();
         const int added = run_peer(all, r->c->given[i].value, &o);
         if (added < 0) result = CLI_FAILED;
-        tell(r, c->name, threads, "peer", added, machine_now() - begin);
+        snprintf(who, sizeof who, "peer %d", ++peers);
+        tell(r, c->name, threads, who, added, machine_now() - begin);
     }
     return result;
 }
