@@ -138,15 +138,28 @@ END_TEST
 
 START_TEST(memory_is_limited)
 {
-    uint8_t pixels[64] = {0};
+    static const uint8_t pixels[64 * 64]; /* 16 KiB each as float, and a little more */
     files_folder("set");
-    png_write("set/a.png", 8, 8, 8, 0, false, pixels);
-    png_write("set/b.png", 8, 8, 8, 0, false, pixels);
-    files_check_failed(fail_with("set", "{\"limits\": {\"bytes\": 511}}"), PUMIT_ERROR_LIMIT,
+    png_write("set/a.png", 64, 64, 8, 0, false, pixels);
+    png_write("set/b.png", 64, 64, 8, 0, false, pixels);
+    files_check_failed(fail_with("set", "{\"limits\": {\"bytes\": 32768}}"), PUMIT_ERROR_LIMIT,
                        "b.png", "limits.bytes");
-    pumit_dataset *dataset = open_with("set", "{\"limits\": {\"bytes\": 512}}");
+    pumit_dataset *dataset = open_with("set", "{\"limits\": {\"bytes\": 40000}}");
     ck_assert_int_eq(pumit_dataset_count(dataset), 2);
     pumit_dataset_release(dataset);
+}
+END_TEST
+
+/* What there is beside its voxels counts as well. */
+START_TEST(many_small_images_are_limited)
+{
+    static const uint8_t pixels[1000];
+    const npz_member member = {"train_images",
+                               "{'descr': '|u1', 'fortran_order': False, 'shape': (1000, 1, 1), }",
+                               pixels, sizeof pixels};
+    npz_write("many.npz", &member, 1, false);
+    files_check_failed(fail_with("many.npz", "{\"limits\": {\"bytes\": 100000}}"),
+                       PUMIT_ERROR_LIMIT, "many.npz", "limits.bytes");
 }
 END_TEST
 
@@ -427,6 +440,7 @@ Suite *suite_dataset(void)
     tcase_add_test(tcase, folders_can_be_labels);
     tcase_add_test(tcase, nothing_to_read_is_one_message);
     tcase_add_test(tcase, memory_is_limited);
+    tcase_add_test(tcase, many_small_images_are_limited);
     tcase_add_test(tcase, text_lists_are_read);
     tcase_add_test(tcase, csv_lists_have_labels_and_splits);
     tcase_add_test(tcase, weights_follow_rules);

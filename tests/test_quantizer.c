@@ -67,7 +67,7 @@ static void open_bench(bench *b, const char *json)
     CHECK_OK(pumit__quantizer_read(&b->q, config, "soft"));
     pumit_config_release(config);
     pumit__quantizer_create(&b->q, b->module);
-    CHECK_OK(b->module->status);
+    CHECK_OK(pumit__module_finish(b->module));
     b->mark = pumit__scope_begin(b->ctx);
     b->features = pumit__zeros(b->ctx, 0, 5, shape);
     ck_assert_ptr_nonnull(b->features);

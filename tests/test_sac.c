@@ -292,7 +292,7 @@ START_TEST(impossible_layers_are_refused)
     refuses_config(ctx,
                    "{\"in_channels\": 1099511627776, \"out_channels\": 1099511627776, "
                    "\"kernel\": 1}",
-                   PUMIT_ERROR_SHAPE);
+                   PUMIT_ERROR_LIMIT);
     CHECK_FAILS(PUMIT_ERROR_INVALID_ARGUMENT, pumit_sac_conv_create(NULL, ctx, NULL));
     ck_assert_ptr_null(pumit_sac_conv_module(NULL));
     pumit_sac_conv_release(NULL);

@@ -26,6 +26,8 @@ extern "C" {
  *   for inference alone (no gradients, no training). Embeddings differ by less than 2% (bf16) or 0.5% (f16). bf16 is
  *   faster than f32 where the processor has bf16 products, both are slower elsewhere.
  * - "limits.voxels": the largest image that will be read, in voxels times channels; default 2^31.
+ * - "limits.ratio": how many bytes of decoded image a byte of its file may give, where the image has more than 1 GiB; default 200.
+ * - "limits.parameters": the largest model that will be made, in single numbers; default 2^31.
  * @since 0.1
  */
 PUMIT_API pumit_status pumit_context_create(pumit_context **out, const pumit_config *options);

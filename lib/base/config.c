@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXACT      9007199254740992 /* 2^53: the last integer up to which every one is a double */
-#define FILE_LIMIT (16 << 20)
+#define EXACT        9007199254740992 /* 2^53: the last integer up to which every one is a double */
+#define FILE_LIMIT   (16 << 20)
+#define MOST_MEMBERS 1024 /* of one object */
 
 /* ---------------------------------------------------------------------------------------- lifetime */
 
@@ -37,12 +38,26 @@ pumit_status pumit__config_from_json(pumit_config **out, const cJSON *object)
     return wrap(out, root);
 }
 
+/* Members of an object are looked for one by one, and a merge looks for each. */
+static pumit_status check_members(const cJSON *item, const char *name)
+{
+    const int members = cJSON_IsObject(item) ? cJSON_GetArraySize(item) : 0;
+    if (members > MOST_MEMBERS)
+        return pumit__fail(PUMIT_ERROR_LIMIT, "%s: an object of %d members, more than %d", name,
+                           members, MOST_MEMBERS);
+    for (const cJSON *child = item->child; child; child = child->next)
+        PUMIT__TRY(check_members(child, name));
+    return PUMIT_OK;
+}
+
 static pumit_status parse(pumit_config **out, const char *text, int64_t bytes, const char *name)
 {
     cJSON *root;
     PUMIT__TRY(pumit__json_parse(&root, text, bytes, name));
-    if (cJSON_IsObject(root)) return wrap(out, root);
+    const pumit_status status = check_members(root, name);
+    if (cJSON_IsObject(root) && status == PUMIT_OK) return wrap(out, root);
     cJSON_Delete(root);
+    if (status != PUMIT_OK) return status;
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: the top level of a config must be an object", name);
 }
 
@@ -244,6 +259,11 @@ pumit_status pumit_config_set_json(pumit_config *config, const char *key, const 
         if (status == PUMIT_ERROR_OUT_OF_MEMORY) return status;
     }
     if (!value) value = cJSON_CreateString(json);
+    const pumit_status members = value ? check_members(value, key) : PUMIT_OK;
+    if (members != PUMIT_OK) {
+        cJSON_Delete(value);
+        return members;
+    }
     if (value && key_depth(key) + tree_depth(value) > PUMIT__JSON_DEPTH) {
         cJSON_Delete(value);
         return pumit__fail(PUMIT_ERROR_LIMIT, "config key '%s': nested deeper than %d levels", key,

@@ -12,6 +12,9 @@
 /* Objects and arrays inside one another, the top level counted: bounds every recursion over a tree. */
 #define PUMIT__JSON_DEPTH 200
 
+/* Values of one text: cJSON keeps some 100 bytes of each. */
+#define PUMIT__JSON_VALUES (1 << 21)
+
 /* An empty config that is never NULL inside: `root` is an object with finite numbers only. */
 struct pumit_config {
     cJSON *root;
@@ -24,7 +27,7 @@ const cJSON *pumit__config_json(const pumit_config *config);
 pumit_status pumit__config_from_json(pumit_config **out, const cJSON *object);
 
 /* Parses the `bytes` bytes of `text`; `name` leads the message, which tells the line. Refuses what follows
- * the first value, numbers beyond double, and nesting deeper than PUMIT__JSON_DEPTH.
+ * the first value, numbers beyond double, nesting deeper than PUMIT__JSON_DEPTH, and more values than PUMIT__JSON_VALUES.
  * Release with cJSON_Delete(). */
 pumit_status pumit__json_parse(cJSON **out, const char *text, int64_t bytes, const char *name);
 

@@ -102,13 +102,24 @@ pumit_status pumit__make_folder(const char *path)
     return status;
 }
 
+static pumit_status fail_size(const char *path, int64_t limit)
+{
+    return pumit__fail(PUMIT_ERROR_LIMIT, "%s: is larger than %lld bytes", path, (long long)limit);
+}
+
 pumit_status pumit__read_file(char **out, int64_t *bytes, const char *path, int64_t limit)
 {
     *out = NULL;
     FILE *file = fopen(path, "rbe");
     if (!file) return fail_io("read", path);
+    struct stat info;
     pumit_status status = PUMIT_OK;
     char *block = NULL;
+    /* What says so itself is refused before memory is filled with it. */
+    if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > limit) {
+        fclose(file);
+        return fail_size(path, limit);
+    }
     int64_t used = 0, capacity = 0;
     for (;;) {
         if (!pumit__grow(&block, &capacity, used + 65536, 1)) {
@@ -118,8 +129,7 @@ pumit_status pumit__read_file(char **out, int64_t *bytes, const char *path, int6
         const size_t got = fread(block + used, 1, (size_t)(capacity - used - 1), file);
         used += (int64_t)got;
         if (used > limit) {
-            status = pumit__fail(PUMIT_ERROR_LIMIT, "%s: is larger than %lld bytes", path,
-                                 (long long)limit);
+            status = fail_size(path, limit);
             break;
         }
         if (got == 0) {

@@ -41,10 +41,21 @@ static int64_t skip_space(const char *text, int64_t bytes, int64_t at)
     return at;
 }
 
+/* At most: each value but the first follows a comma, a brace or a bracket; those inside of texts count, too. */
+static bool has_many_values(const char *text, int64_t bytes)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < bytes; i++) count += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    return count >= PUMIT__JSON_VALUES;
+}
+
 pumit_status pumit__json_parse(cJSON **out, const char *text, int64_t bytes, const char *name)
 {
     *out = NULL;
     const char *end = text;
+    if (has_many_values(text, bytes))
+        return pumit__fail(PUMIT_ERROR_LIMIT, "%s: has more than %d values", name,
+                           PUMIT__JSON_VALUES);
     errno = 0; /* cJSON does not tell a failed allocation from broken text; malloc does */
     cJSON *tree = cJSON_ParseWithLengthOpts(text, (size_t)bytes, &end, 0);
     if (!tree && errno == ENOMEM) return fail_memory();

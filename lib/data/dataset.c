@@ -29,13 +29,15 @@ static double factor_of(const cJSON *rules, const char *name)
     return 1;
 }
 
-/* In memory: floats, and a byte a voxel of the label map. */
+/* In memory: a byte a voxel of the label map, floats, and what there is of the smallest image, as a file of a few bytes can hold millions;
+ * a prepared image stays in its file. */
 static int64_t bytes_of(const pumit__dataset_item *item)
 {
     const int64_t *shape = item->volume->shape;
-    const int64_t each =
-        (item->volume->file ? 0 : (int64_t)sizeof(float) * shape[3]) + (item->label_map ? 1 : 0);
-    return shape[0] * shape[1] * shape[2] * each;
+    const int64_t voxels = shape[0] * shape[1] * shape[2], labels = item->label_map ? voxels : 0;
+    if (item->volume->file) return labels;
+    return labels + voxels * shape[3] * (int64_t)sizeof(float) +
+           (int64_t)(sizeof *item + sizeof *item->volume + strlen(item->name));
 }
 
 /* One number an image, or the same columns for all that are labelled. */

@@ -44,6 +44,7 @@ static pumit_status read_header(job *j, const pumit_context *ctx, const char *pa
         return pumit__fail(PUMIT_ERROR_FORMAT,
                            "%s: is truncated: %d x %d pixels do not fit into %lld bytes", path,
                            j->width, j->height, (long long)j->file_bytes);
+    PUMIT__TRY(pumit__check_ratio(count, ctx, j->file_bytes, path));
     j->pixels = pumit__calloc(count, 1);
     return j->pixels ? PUMIT_OK : pumit__fail_memory(count, path);
 }

@@ -112,11 +112,11 @@ static pumit_status open_split(pumit__archive *a, const char *split)
     int64_t voxels;
     close_split(a);
     snprintf(key, sizeof key, "%s_images", split);
-    PUMIT__TRY(pumit__npz_read(&a->images, &found, a->path, key, a->most_bytes));
+    PUMIT__TRY(pumit__npz_read(&a->images, &found, a->ctx, a->path, key, a->most_bytes));
     if (!found) return PUMIT_OK;
     a->any = true;
     snprintf(key, sizeof key, "%s_labels", split);
-    PUMIT__TRY(pumit__npz_read(&a->labels, &a->labelled, a->path, key, a->most_bytes));
+    PUMIT__TRY(pumit__npz_read(&a->labels, &a->labelled, a->ctx, a->path, key, a->most_bytes));
     PUMIT__TRY(choose_layout(&a->layout, &a->images, a->path, split));
     PUMIT__TRY(pumit__check_voxels(&voxels, a->ctx, a->layout.size, a->layout.channels, a->path));
     return a->labelled ? check_labels(&a->labels, a->images.shape[0], a->path, split) : PUMIT_OK;

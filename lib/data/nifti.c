@@ -62,7 +62,10 @@ static pumit_status check_length(const pumit__nifti *nifti)
         nifti->header.offset + nifti->header.volumes * nifti->header.volume_bytes;
     const int64_t most =
         gzdirect(nifti->stream) ? info.st_size : (int64_t)info.st_size * MOST_RATIO + 65536;
-    return needed <= most ? PUMIT_OK : fail_truncated(nifti);
+    if (needed > most) return fail_truncated(nifti);
+    const int64_t values = nifti->header.voxels * nifti->header.channels;
+    return pumit__check_ratio(values > needed / 4 ? values : needed / 4, nifti->ctx, info.st_size,
+                              nifti->path);
 }
 
 static pumit_status open_voxels(pumit__nifti *nifti, const pumit__sniffed *file)

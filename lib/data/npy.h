@@ -34,7 +34,7 @@ int64_t pumit__array_item_count(const pumit__array *array);
 void pumit__array_free(pumit__array *array);
 
 /* The array "key.npy" of an .npz, of at most `most_bytes`. No such entry: PUMIT_OK and *found false. */
-pumit_status pumit__npz_read(pumit__array *out, bool *found, const char *path, const char *key,
-                             int64_t most_bytes);
+pumit_status pumit__npz_read(pumit__array *out, bool *found, const pumit_context *ctx,
+                             const char *path, const char *key, int64_t most_bytes);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/npy.h"
+#include "lib/data/volume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zip.h>
 
 #define MOST_HEAD 65536
@@ -78,13 +81,23 @@ static pumit_status read_array(pumit__array *out, zip_file_t *entry, int64_t byt
     return check_end(entry, name);
 }
 
-static pumit_status read_entry(pumit__array *out, zip_t *archive, const zip_stat_t *info,
+static pumit_status check_size(const pumit_context *ctx, const zip_stat_t *info, const char *path,
                                const char *name, int64_t most_bytes)
 {
+    struct stat file;
     if (!(info->valid & ZIP_STAT_SIZE) || info->size > (zip_uint64_t)most_bytes)
         return pumit__fail(PUMIT_ERROR_LIMIT,
                            "%s: is larger than the %lld bytes allowed; raise \"limits.bytes\"",
                            name, (long long)most_bytes);
+    if (stat(path, &file) != 0)
+        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", path, strerror(errno));
+    return pumit__check_ratio((int64_t)info->size / (int64_t)sizeof(float), ctx, file.st_size,
+                              name);
+}
+
+static pumit_status read_entry(pumit__array *out, zip_t *archive, const zip_stat_t *info,
+                               const char *name)
+{
     zip_file_t *entry = zip_fopen_index(archive, info->index, 0);
     if (!entry) return fail_zip(zip_get_error(archive), name);
     const pumit_status status = read_array(out, entry, (int64_t)info->size, name);
@@ -93,8 +106,8 @@ static pumit_status read_entry(pumit__array *out, zip_t *archive, const zip_stat
     return status;
 }
 
-pumit_status pumit__npz_read(pumit__array *out, bool *found, const char *path, const char *key,
-                             int64_t most_bytes)
+pumit_status pumit__npz_read(pumit__array *out, bool *found, const pumit_context *ctx,
+                             const char *path, const char *key, int64_t most_bytes)
 {
     *out = (pumit__array){0};
     *found = false;
@@ -109,7 +122,8 @@ pumit_status pumit__npz_read(pumit__array *out, bool *found, const char *path, c
     zip_stat_t info;
     if (zip_stat(archive, member, 0, &info) == 0) {
         *found = true;
-        PUMIT__GO(read_entry(out, archive, &info, name, most_bytes));
+        PUMIT__GO(check_size(ctx, &info, path, name, most_bytes));
+        PUMIT__GO(read_entry(out, archive, &info, name));
     }
 out:
     zip_discard(archive);

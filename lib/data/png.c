@@ -60,6 +60,7 @@ static pumit_status allocate_rows(job *j)
         return pumit__fail(
             PUMIT_ERROR_FORMAT, "%s: is truncated: %lld x %lld pixels do not fit into %lld bytes",
             j->path, (long long)j->width, (long long)j->height, (long long)j->file_bytes);
+    PUMIT__TRY(pumit__check_ratio(count, j->ctx, j->file_bytes, j->path));
     const int64_t row_bytes = j->width * j->channels * j->depth / 8;
     j->bytes = pumit__calloc(j->height, row_bytes);
     j->rows = pumit__calloc(j->height, sizeof *j->rows);

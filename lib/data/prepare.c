@@ -559,7 +559,9 @@ pumit_status pumit_prepare(char **report, pumit_context *context, int32_t count,
     *report = NULL;
     int lock = -1;
     job j = {.ctx = context,
-             .limits = {.voxel_limit = context->voxel_limit, .log = keep_message},
+             .limits = {.voxel_limit = context->voxel_limit,
+                        .ratio_limit = context->ratio_limit,
+                        .log = keep_message},
              .table = -1,
              .last = -1};
     j.limits.log_user = &j;

@@ -2,6 +2,7 @@
 #include "lib/data/prepared.h"
 
 #include "lib/data/dataset.h"
+#include "lib/data/source.h"
 
 #include <errno.h>
 #include <math.h>
@@ -72,6 +73,9 @@ static pumit_status push_row(pumit__prepared_table *table, char *record,
 {
     char *fields[PUMIT__CSV_COLUMNS];
     const int count = pumit__csv_fields(fields, record);
+    if (table->count == PUMIT__MOST_FILES)
+        return pumit__fail(PUMIT_ERROR_LIMIT, "%s: has more than %d rows", PUMIT__PREPARED_TABLE,
+                           PUMIT__MOST_FILES);
     if (!pumit__grow(&table->rows, &table->capacity, table->count + 1, sizeof *table->rows))
         return pumit__fail_memory((int64_t)sizeof *table->rows, "a table of images");
     pumit__prepared_row *row = &table->rows[table->count++];

@@ -35,6 +35,9 @@ char *pumit__source_beside(const char *list, const char *entry)
 pumit_status pumit__sources_push(pumit__sources *sources, const char *path,
                                  const pumit__source_tags *tags, pumit_status status)
 {
+    if (sources->count == PUMIT__MOST_FILES)
+        return pumit__fail(PUMIT_ERROR_LIMIT, "%s: is one file more than the %d of a dataset", path,
+                           PUMIT__MOST_FILES);
     pumit__source s = {.path = pumit__strdup(path),
                        .collection = pumit__strdup(sources->collection),
                        .label_map = tags->label_map ? pumit__strdup(tags->label_map) : NULL,

@@ -5,7 +5,8 @@
 
 #include "lib/data/labels.h"
 
-#define PUMIT__SOURCE_WORD 16 /* bytes of a split's or modality's name */
+#define PUMIT__MOST_FILES  (1 << 22) /* of a dataset: some 200 bytes each are kept */
+#define PUMIT__SOURCE_WORD 16        /* bytes of a split's or modality's name */
 
 typedef struct {
     char *path; /* of a file, or of the folder of a prepared set */

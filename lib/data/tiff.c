@@ -159,7 +159,7 @@ static pumit_status check_sizes(job *j, int64_t *count, const pumit_context *ctx
                            "bytes",
                            j->path, (long long)j->pages, j->page.width, j->page.height,
                            (long long)file->file_bytes);
-    return PUMIT_OK;
+    return pumit__check_ratio(*count, ctx, file->file_bytes, j->path);
 }
 
 /* Strips and tiles alike: blocks of (rows, columns, stride) samples; the first sample of each pixel is the gray. */

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Values of an image that may come from however few bytes: label maps are often empty but for one organ. */
+#define ANY_RATIO (INT64_C(1) << 28)
+
 pumit_status pumit__check_voxels(int64_t *count, const pumit_context *ctx, const int64_t size[3],
                                  int64_t channels, const char *name)
 {
@@ -23,6 +26,17 @@ pumit_status pumit__check_voxels(int64_t *count, const pumit_context *ctx, const
                            (long long)channels, (long long)limit);
     *count = product;
     return PUMIT_OK;
+}
+
+pumit_status pumit__check_ratio(int64_t count, const pumit_context *ctx, int64_t file_bytes,
+                                const char *name)
+{
+    const int64_t limit = pumit__context_ratio_limit(ctx);
+    if (count <= ANY_RATIO || count / limit <= file_bytes / (int64_t)sizeof(float)) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_LIMIT,
+                       "%s: its %lld bytes would become more than %lld times as many; raise "
+                       "\"limits.ratio\" to read it",
+                       name, (long long)file_bytes, (long long)limit);
 }
 
 /* Turned by an involution: each voxel and the one it trades places with. */

@@ -59,6 +59,9 @@ pumit_volume *pumit__volume_retain(pumit_volume *volume);
 /* Sizes of an image, all at least 1, against the context's limit; `count` receives their product. */
 pumit_status pumit__check_voxels(int64_t *count, const pumit_context *ctx, const int64_t size[3],
                                  int64_t channels, const char *name);
+/* That `count` values, 4 bytes each as they are kept, come from a file of so many bytes; a bomb does not. */
+pumit_status pumit__check_ratio(int64_t count, const pumit_context *ctx, int64_t file_bytes,
+                                const char *name);
 
 /* --------------------------------------------------------------------------------------- geometry */
 

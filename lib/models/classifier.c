@@ -81,7 +81,7 @@ static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_con
         classifier->head = pumit__module_linear(
             module, pumit_vit_dim(vit), pumit__class_outputs(classifier->task, classifier->classes),
             true, 0.0, "head");
-        status = module->status;
+        status = pumit__module_finish(module);
     }
     if (status == PUMIT_OK)
         *out = module;

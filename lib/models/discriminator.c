@@ -95,7 +95,7 @@ static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_co
     if (!d) return pumit__last_status();
     d->module.status = read_config(d);
     if (d->module.status == PUMIT_OK) add_layers(d);
-    const pumit_status status = d->module.status;
+    const pumit_status status = pumit__module_finish(&d->module);
     if (status == PUMIT_OK)
         *out = &d->module;
     else

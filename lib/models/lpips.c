@@ -78,7 +78,7 @@ static pumit_status build(pumit_lpips **out, pumit_context *ctx, const pumit_con
     if (!l) return pumit__last_status();
     l->module.status = read_config(l);
     if (l->module.status == PUMIT_OK) add_layers(l);
-    const pumit_status status = l->module.status;
+    const pumit_status status = pumit__module_finish(&l->module);
     if (status == PUMIT_OK)
         *out = l;
     else

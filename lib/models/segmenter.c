@@ -157,7 +157,7 @@ static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_co
     pumit_status status = build_vit(&s->vit, ctx, config, random);
     if (status == PUMIT_OK) status = read_config(s);
     if (status == PUMIT_OK) add_parameters(s);
-    if (status == PUMIT_OK) status = s->module.status;
+    if (status == PUMIT_OK) status = pumit__module_finish(&s->module);
     if (status == PUMIT_OK)
         *out = &s->module;
     else

@@ -54,7 +54,7 @@ static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_co
     t->kind = kind;
     t->module.status = read_config(t);
     if (t->module.status == PUMIT_OK) kind->add_layers(t);
-    const pumit_status status = t->module.status;
+    const pumit_status status = pumit__module_finish(&t->module);
     if (status != PUMIT_OK) {
         pumit__module_release(&t->module);
         return status;

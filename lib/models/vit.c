@@ -194,7 +194,7 @@ pumit_status pumit__vit_build(pumit_module **out, pumit_context *ctx, const pumi
     if (!random) vit->module.matrices = ctx->weights;
     vit->module.status = read_config(vit);
     if (vit->module.status == PUMIT_OK) add_parameters(vit);
-    const pumit_status status = vit->module.status;
+    const pumit_status status = pumit__module_finish(&vit->module);
     if (status != PUMIT_OK) {
         pumit__module_release(&vit->module);
         return status;

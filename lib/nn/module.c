@@ -53,7 +53,7 @@ void pumit__module_release(pumit_module *module)
 /* ------------------------------------------------------------------------------------- building */
 
 /* Takes the name; retains the tensor. */
-static bool append(pumit_module *module, char *name, pumit_tensor *tensor, bool decays)
+static bool append(pumit_module *module, char *name, const pumit__parameter *given)
 {
     if (!name || !pumit__grow(&module->parameters, &module->capacity, module->count + 1,
                               sizeof *module->parameters)) {
@@ -61,8 +61,10 @@ static bool append(pumit_module *module, char *name, pumit_tensor *tensor, bool 
         module->status = pumit__fail_memory(64, "a parameter");
         return false;
     }
-    module->parameters[module->count++] =
-        (pumit__parameter){name, pumit_tensor_retain(tensor), decays};
+    pumit__parameter *const parameter = &module->parameters[module->count++];
+    *parameter = *given;
+    parameter->name = name;
+    pumit_tensor_retain(given->tensor);
     return true;
 }
 
@@ -91,9 +93,26 @@ static pumit_status fill(pumit_tensor *tensor, const char *name, uint64_t seed,
     return status;
 }
 
+/* Before there is memory for it: a configuration of a few bytes can ask for terabytes. */
+static pumit_status count_elements(pumit_module *module, int32_t ndim, const int64_t *shape)
+{
+    const int64_t limit = module->ctx->parameter_limit;
+    int64_t count = 1;
+    bool fits = true;
+    for (int32_t i = 0; i < ndim && fits; i++) fits = pumit__multiply(&count, count, shape[i]);
+    if (!fits || !pumit__add_sizes(&module->elements, module->elements, count) ||
+        module->elements > limit)
+        return pumit__fail(PUMIT_ERROR_LIMIT,
+                           "a %s of more than the %lld parameters allowed; raise "
+                           "\"limits.parameters\" of the context if it is meant",
+                           module->kind, (long long)limit);
+    return PUMIT_OK;
+}
+
 pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_t *shape,
                                 bool decays, pumit__initial initial, const char *format, ...)
 {
+    if (module->status == PUMIT_OK) module->status = count_elements(module, ndim, shape);
     if (module->status != PUMIT_OK) return NULL;
     char *name = NULL;
     va_list args;
@@ -108,11 +127,11 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
         free(name);
         return NULL;
     }
-    const bool held = append(module, name, tensor, decays);
+    const pumit__parameter parameter = {.tensor = tensor, .decays = decays, .initial = initial};
+    const bool held = append(module, name, &parameter);
     pumit__scope_end(module->ctx, mark, NULL);
     if (!held) return NULL;
-    if (module->random) module->status = fill(tensor, name, module->seed, initial);
-    if (module->status == PUMIT_OK && module->matrices == module->ctx->real)
+    if (module->matrices == module->ctx->real)
         module->status = pumit_tensor_set_requires_grad(tensor, 1);
     return tensor;
 }
@@ -120,9 +139,19 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
 void pumit__module_share(pumit_module *module, const pumit_module *other, const char *prefix)
 {
     for (int64_t i = 0; i < other->count && module->status == PUMIT_OK; i++) {
-        const pumit__parameter *from = &other->parameters[i];
-        append(module, pumit__format("%s%s", prefix, from->name), from->tensor, from->decays);
+        pumit__parameter parameter = other->parameters[i];
+        parameter.shared = true;
+        append(module, pumit__format("%s%s", prefix, other->parameters[i].name), &parameter);
     }
+}
+
+pumit_status pumit__module_finish(pumit_module *module)
+{
+    for (int64_t i = 0; module->random && i < module->count && module->status == PUMIT_OK; i++) {
+        const pumit__parameter *p = &module->parameters[i];
+        if (!p->shared) module->status = fill(p->tensor, p->name, module->seed, p->initial);
+    }
+    return module->status;
 }
 
 pumit__layer pumit__module_linear(pumit_module *module, int64_t in, int64_t out, bool bias,

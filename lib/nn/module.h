@@ -7,10 +7,17 @@
 
 #include <pumit/module.h>
 
+/* Initial values: every element, or a normal distribution of this standard deviation, cut at two of them. */
+typedef struct {
+    double constant, deviation;
+} pumit__initial;
+
 typedef struct {
     char *name;
     pumit_tensor *tensor;
     bool decays; /* weight decay applies: weights of linear and convolution layers */
+    bool shared; /* of another module, which gives the values */
+    pumit__initial initial;
 } pumit__parameter;
 
 struct pumit_module {
@@ -20,6 +27,7 @@ struct pumit_module {
     pumit_config *config;
     pumit__parameter *parameters;
     int64_t count, capacity;
+    int64_t elements; /* of the parameters added, not of those shared */
     uint64_t seed;
     pumit_dtype
         matrices; /* type of the matrices of linear layers; not the compute type: no gradients */
@@ -27,11 +35,6 @@ struct pumit_module {
     pumit_status status;                   /* the first failure while building */
     void (*destroy)(pumit_module *module); /* frees what the model owns besides its parameters */
 };
-
-/* Initial values: every element, or a normal distribution of this standard deviation, cut at two of them. */
-typedef struct {
-    double constant, deviation;
-} pumit__initial;
 
 #define PUMIT__CONSTANT(value)   ((pumit__initial){(value), 0.0})
 #define PUMIT__NORMAL(deviation) ((pumit__initial){0.0, (deviation)})
@@ -48,7 +51,7 @@ void *pumit__module_create(int64_t size, pumit_context *ctx, const char *kind,
 void pumit__module_release(pumit_module *module);
 pumit_module *pumit__module_retain(pumit_module *module);
 
-/* Adds a parameter; borrowed; NULL after a failure, which module->status keeps. */
+/* Adds a parameter, whose values come with pumit__module_finish(); borrowed; NULL after a failure, which module->status keeps. */
 pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_t *shape,
                                 bool decays, pumit__initial initial, const char *format, ...)
     PUMIT__PRINTF(6, 7);
@@ -60,6 +63,9 @@ pumit__layer pumit__module_linear(pumit_module *module, int64_t in, int64_t out,
                                   double deviation, const char *name);
 /* "name.weight" of ones and "name.bias" of zeros. */
 pumit__layer pumit__module_norm(pumit_module *module, int64_t channels, const char *name);
+
+/* Draws the initial values, once all parameters are there and their number is known to be allowed; gives module->status. */
+pumit_status pumit__module_finish(pumit_module *module);
 
 /* Creates with `build(out, ctx, config, random)` from a file's configuration and loads its weights, all of them. */
 typedef pumit_status (*pumit__build_fn)(pumit_module **out, pumit_context *ctx,

@@ -158,7 +158,7 @@ pumit_status pumit_sac_conv_create(pumit_sac_conv **out, pumit_context *context,
     if (!conv) return pumit__last_status();
     conv->in_channels = shape.in;
     conv->sac = pumit__sac_create(&conv->module, &shape, "");
-    const pumit_status status = conv->module.status;
+    const pumit_status status = pumit__module_finish(&conv->module);
     if (status == PUMIT_OK)
         *out = conv;
     else

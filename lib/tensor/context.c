@@ -6,7 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_VOXEL_LIMIT (INT64_C(1) << 31)
+#define DEFAULT_VOXEL_LIMIT     (INT64_C(1) << 31)
+#define DEFAULT_RATIO_LIMIT     200
+#define DEFAULT_PARAMETER_LIMIT (INT64_C(1) << 31)
 
 static pumit_status open_backends(pumit_context *ctx, const char *device)
 {
@@ -35,6 +37,14 @@ static pumit_status read_weight_type(pumit_context *ctx, const pumit_config *opt
     return PUMIT_OK;
 }
 
+static pumit_status read_limit(int64_t *out, const pumit_config *options, const char *key,
+                               int64_t fallback)
+{
+    PUMIT__TRY(pumit_config_get_int(out, options, key, fallback));
+    PUMIT__REQUIRE(*out > 0, "%s must be positive", key);
+    return PUMIT_OK;
+}
+
 static pumit_status configure(pumit_context *ctx, const pumit_config *options)
 {
     const char *device = getenv("PUMIT_DEVICE");
@@ -42,11 +52,12 @@ static pumit_status configure(pumit_context *ctx, const pumit_config *options)
     PUMIT__TRY(
         pumit_config_get_string(&device, options, "device", device && *device ? device : "cpu"));
     PUMIT__TRY(pumit_config_get_int(&threads, options, "threads", cores > 0 ? cores : 1));
+    PUMIT__TRY(read_limit(&ctx->voxel_limit, options, "limits.voxels", DEFAULT_VOXEL_LIMIT));
+    PUMIT__TRY(read_limit(&ctx->ratio_limit, options, "limits.ratio", DEFAULT_RATIO_LIMIT));
     PUMIT__TRY(
-        pumit_config_get_int(&ctx->voxel_limit, options, "limits.voxels", DEFAULT_VOXEL_LIMIT));
+        read_limit(&ctx->parameter_limit, options, "limits.parameters", DEFAULT_PARAMETER_LIMIT));
     PUMIT__REQUIRE(threads >= 1 && threads <= 4096, "threads is %lld, it must be 1 to 4096",
                    (long long)threads);
-    PUMIT__REQUIRE(ctx->voxel_limit > 0, "limits.voxels must be positive");
     ctx->threads = (int32_t)threads;
     PUMIT__TRY(open_backends(ctx, device));
     return read_weight_type(ctx, options);
@@ -110,6 +121,11 @@ int32_t pumit_context_threads(const pumit_context *ctx)
 int64_t pumit__context_voxel_limit(const pumit_context *ctx)
 {
     return ctx->voxel_limit;
+}
+
+int64_t pumit__context_ratio_limit(const pumit_context *ctx)
+{
+    return ctx->ratio_limit;
 }
 
 void pumit_context_set_log(pumit_context *ctx, pumit_log_fn log, void *user)

@@ -40,8 +40,8 @@ struct pumit_context {
     pumit_dtype real;    /* compute type: F32, or F64 on reference64 */
     pumit_dtype weights; /* of loaded matrices of linear layers: `real`, or 16 bits for inference */
     bool recording;
-    int64_t voxel_limit;
-    uint64_t sequence; /* of the next tape node */
+    int64_t voxel_limit, ratio_limit, parameter_limit; /* "limits.*" */
+    uint64_t sequence;                                 /* of the next tape node */
     pumit__arena arena;
     pumit__pooled *free_tensors, *free_slots, *free_nodes, *free_storages;
     pumit_tensor **scope; /* tensors that the current public call made and will release */
@@ -55,6 +55,7 @@ struct pumit_context {
 
 pumit_context *pumit__context_retain(pumit_context *ctx);
 int64_t pumit__context_voxel_limit(const pumit_context *ctx);
+int64_t pumit__context_ratio_limit(const pumit_context *ctx);
 void pumit__log(const pumit_context *ctx, int32_t level, const char *format, ...)
     PUMIT__PRINTF(3, 4);
 

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PREFIX       8         /* bytes of the header's length */
-#define HEADER_LIMIT 100000000 /* bytes; the format's own limit */
-#define METADATA     "__metadata__"
+#define PREFIX        8         /* bytes of the header's length */
+#define HEADER_LIMIT  100000000 /* bytes; the format's own limit */
+#define METADATA      "__metadata__"
+#define MOST_METADATA 4096 /* members, which are looked for one by one */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "array data is little-endian");
 
@@ -88,6 +89,9 @@ static pumit_status parse_header(pumit__safetensors *file)
     if (!file->metadata) return PUMIT_OK;
     if (!cJSON_IsObject(file->metadata))
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: the metadata is no object", file->path);
+    if (cJSON_GetArraySize(file->metadata) > MOST_METADATA)
+        return pumit__fail(PUMIT_ERROR_LIMIT, "%s: has more than %d pieces of metadata", file->path,
+                           MOST_METADATA);
     for (const cJSON *item = file->metadata->child; item; item = item->next)
         if (!cJSON_IsString(item))
             return pumit__fail(PUMIT_ERROR_FORMAT, "%s: metadata '%s' is no string", file->path,

@@ -8,6 +8,9 @@
 #include <zip.h>
 
 #define MOST_RATIO INT64_C(1100) /* deflate makes at most 1032 bytes of one */
+/* PyTorch does not compress, and weights give way by little: more than this is a bomb, once it is this large. */
+#define PLAIN_RATIO 200
+#define ANY_RATIO   (INT64_C(1) << 30)
 
 /* Where libzip reads: the mapped archive. It also tells at which byte libzip last read. */
 typedef struct {
@@ -194,6 +197,11 @@ static pumit_status inflate(pumit__zip *zip, int64_t i, const zip_stat_t *info)
     if (packed < 0 || packed > zip->reader.map.bytes || bytes / ratio > packed + 1)
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: its zip directory gives impossible sizes",
                            zip->path);
+    if (bytes > ANY_RATIO && bytes / PLAIN_RATIO > packed)
+        return pumit__fail(PUMIT_ERROR_LIMIT,
+                           "%s: %lld bytes inside would become %lld: save it again without "
+                           "compression",
+                           zip->path, (long long)packed, (long long)bytes);
     if (info->comp_method != ZIP_CM_STORE && info->comp_method != ZIP_CM_DEFLATE)
         return pumit__fail(PUMIT_ERROR_UNSUPPORTED, "%s: is compressed by method %d, not deflate",
                            zip->path, info->comp_method);

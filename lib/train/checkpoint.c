@@ -330,23 +330,27 @@ static pumit_status load_tensors(pumit_trainer *t, const pumit__safetensors *fil
     return t->averaged > 0 ? load_copies(&t->average, t, file, "ema", path) : PUMIT_OK;
 }
 
-static pumit_status load_numbers(double *dst, int64_t count, const pumit__safetensors *file,
-                                 const char *name, const char *path)
+static pumit_status find_numbers(const pumit__safetensors_entry **out, int64_t count,
+                                 const pumit__safetensors *file, const char *name, const char *path)
 {
     const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, name);
     if (!entry || entry->dtype != PUMIT_F64 || entry->ndim != 1 || entry->shape[0] != count)
         return pumit__fail(PUMIT_ERROR_FORMAT, "%s: '%s' does not match the run's step", path,
                            name);
-    memcpy(dst, entry->data, (size_t)entry->bytes);
+    *out = entry;
     return PUMIT_OK;
 }
 
 static pumit_status load_losses(pumit_trainer *t, const pumit__safetensors *file, const char *path)
 {
+    const pumit__safetensors_entry *losses = NULL, *numbers = NULL;
+    PUMIT__TRY(find_numbers(&losses, t->step, file, "losses", path));
+    PUMIT__TRY(find_numbers(&numbers, PUMIT__RECIPE_NUMBERS, file, "recipe", path));
     if (!pumit__grow(&t->losses, &t->loss_capacity, t->step, (int64_t)sizeof *t->losses))
-        return pumit__fail_memory(t->step * (int64_t)sizeof *t->losses, "losses");
-    PUMIT__TRY(load_numbers(t->losses, t->step, file, "losses", path));
-    return load_numbers(t->numbers, PUMIT__RECIPE_NUMBERS, file, "recipe", path);
+        return pumit__fail_memory(losses->bytes, "losses");
+    memcpy(t->losses, losses->data, (size_t)losses->bytes);
+    memcpy(t->numbers, numbers->data, (size_t)numbers->bytes);
+    return PUMIT_OK;
 }
 
 static pumit_status whole_number(int64_t *out, const cJSON *state, const char *key,
