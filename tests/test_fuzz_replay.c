@@ -12,12 +12,16 @@ Suite *suite_fuzz_replay(void);
 
 static const struct {
     const char *name;
-    int (*run)(const uint8_t *data, size_t bytes);
-} targets[] = {{"weights", fuzz_weights}};
+    fuzz_target run;
+} targets[] = {
+#define FUZZ(name, endings) {#name, fuzz_##name},
+#include "tests/fuzz/targets.inc"
+#undef FUZZ
+};
 
 #define TARGETS ((int)(sizeof targets / sizeof *targets))
 
-static void replay_file(int (*run)(const uint8_t *data, size_t bytes), const char *path)
+static void replay_file(fuzz_target run, const char *path)
 {
     enum { MOST = 1 << 20 };
     FILE *file = fopen(path, "rb");
@@ -46,7 +50,7 @@ START_TEST(corpus)
         files++;
     }
     closedir(list);
-    ck_assert_int_gt(files, 5);
+    ck_assert_int_gt(files, 2);
 }
 END_TEST
 
