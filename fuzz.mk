@@ -39,3 +39,11 @@ fuzz:  ## feed broken files to every reader, FUZZ_SECONDS (60) each, under sanit
 	@$(if $(NODEPS),:,scripts/deps $(FUZZ_PACKAGES))
 	@$(MAKE) --no-print-directory fuzz-build
 	@set -e; for name in $(FUZZ_NAMES); do scripts/fuzz $(FUZZ_BUILD) $$name $(FUZZ_SECONDS) $(FUZZ_OPTIONS); done
+
+# The mutants of a number are the same each time; those that break something are kept as $(BUILD)/mutant-*.
+MUTANTS ?= 10000
+MUTATE  ?=
+
+.PHONY: mutate
+mutate: $(RUNNER)  ## break real files in MUTANTS (10000) ways: an error or a valid result (MUTATE=FOLDER: of a folder, too)
+	@$(CHECK_ENV) CK_RUN_SUITE=mutations PUMIT_MUTANTS=$(MUTANTS) PUMIT_MUTATE='$(MUTATE)' $(RUNNER)
