@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define TEMPORARY  ".tmp-" /* in the names of files that pumit__atomic_open() writes */
-#define MOST_TABLE (INT64_C(1) << 32)
+#define MOST_TABLE (INT64_C(1) << 31)
 
 static pumit_status fail_io(const char *action, const char *path)
 {

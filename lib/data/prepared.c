@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#define MOST_BYTES (INT64_C(1) << 32)
+#define MOST_BYTES (INT64_C(1) << 31)
 /* Bytes before the voxels of a .npy: numpy fills them up to a multiple of 64, and this one does not fit into 64. */
 #define LEAST_HEAD 128
 #define MOST_HEAD  65536

@@ -74,9 +74,14 @@ static int remove_one(const char *path, const struct stat *info, int kind, struc
     return remove(path);
 }
 
+void fuzz_remove(const char *path)
+{
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void remove_folder(void)
 {
-    if (owner == getpid()) nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (owner == getpid()) fuzz_remove(folder);
 }
 
 /* In memory where that can be. A forked process makes its own. The paths of a list can go up by "..": to nothing. */

@@ -51,6 +51,8 @@ const char *fuzz_path(const char *name);
 /* Writes the file; its path. */
 const char *fuzz_file(const char *name, const void *data, size_t bytes);
 const char *fuzz_file_gzip(const char *name, const void *data, size_t bytes);
+/* Removes a folder and what is in it; nothing if it is not there. */
+void fuzz_remove(const char *path);
 /* The bytes as a text: NUL-terminated, '/' as '_', so that its paths stay in the folder. free() it. */
 char *fuzz_text(const uint8_t *data, size_t bytes);
 
