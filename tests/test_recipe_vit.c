@@ -85,8 +85,8 @@ static double backward(scene *s, pumit__mim_terms *terms)
 {
     pumit_tensor *loss;
     double value;
-    CHECK_OK(pumit__vit_mim_loss_terms(&loss, terms, s->vit, s->tokenizer, s->image, SPACING,
-                                       s->visible));
+    CHECK_OK(pumit__vit_mim_loss_terms(&loss, terms, s->vit, s->tokenizer, 1, &s->image, SPACING,
+                                       &s->visible));
     CHECK_OK(pumit_tensor_item(&value, loss));
     CHECK_OK(pumit_tensor_backward(loss));
     pumit_tensor_release(loss);

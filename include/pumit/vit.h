@@ -53,6 +53,11 @@ PUMIT_API pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pum
 PUMIT_API pumit_status pumit_vit_embed(pumit_tensor **out, pumit_vit *vit,
                                        const pumit_volume *volume);
 
+/** The vectors (count, dim) of `count` volumes of any sizes and spacings in one go, each as pumit_vit_embed() gives it but for rounding: their
+ * tokens lie end to end, a volume attends to itself alone, nothing is padded. Memory grows with the tokens of all. @since 0.1 */
+PUMIT_API pumit_status pumit_vit_embed_packed(pumit_tensor **out, pumit_vit *vit, int64_t count,
+                                              const pumit_volume *const *volumes);
+
 /** A random choice of visible tokens for masked modelling: I64 (n, K) sorted, K = max(1, floor((1 - mask_ratio) length)), less than
  * `length`; a function of `seed` alone. @since 0.1 */
 PUMIT_API pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context,
@@ -66,6 +71,17 @@ PUMIT_API pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_contex
 PUMIT_API pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit,
                                           pumit_tokenizer *tokenizer, pumit_tensor *image,
                                           const double spacing[3], pumit_tensor *visible);
+
+/**
+ * pumit_vit_mim_loss() of images of different shapes and spacings, packed as in pumit_vit_embed_packed(): the mean over all images of each one's
+ * mean over its masked tokens, so gradients are those of the images one by one, averaged.
+ * @param images `count` tensors (N, D, H, W, C), each of images of one shape; N may differ. @param spacing (count, 3).
+ * @param visible `count` tensors (N, K); K may differ. @since 0.1
+ */
+PUMIT_API pumit_status pumit_vit_mim_loss_packed(pumit_tensor **out, pumit_vit *vit,
+                                                 pumit_tokenizer *tokenizer, int64_t count,
+                                                 pumit_tensor *const *images, const double *spacing,
+                                                 pumit_tensor *const *visible);
 
 /** What the transformer believes the tokens are when only `visible` ones are shown: probabilities (N, d, h, w, codes), which
  * pumit_tokenizer_decode() turns into an image. @since 0.1 */

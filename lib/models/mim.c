@@ -7,11 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Visible and masked token numbers of each sequence as index tensors; the former also shifted by the class token. */
+/* Images of one shape, which of their tokens are shown, and what the others are to be guessed as. */
 typedef struct {
-    pumit_tensor *visible; /* (N, K) */
-    pumit_tensor *shown;   /* (N, 1 + K): 0, visible + 1 */
-    pumit_tensor *masked;  /* (N, L - K) */
+    int64_t n, length;              /* images, tokens of each */
+    pumit_tensor *visible, *masked; /* (n, K), (n, length - K) of I64: token numbers */
+    pumit_tensor *target;           /* (1, n (length - K), codes) */
+} part;
+
+/* The same of all sequences of a pack, as numbers of its rows. */
+typedef struct {
+    pumit_tensor *shown;   /* (1, S): class tokens and visible tokens */
+    pumit_tensor *offsets; /* (sequences + 1) of I64: which of `shown` are of one sequence */
+    pumit_tensor *masked;  /* (1, M) */
 } mask;
 
 static pumit_status mark_visible(bool *seen, const int64_t *row, int64_t count, int64_t length)
@@ -26,27 +33,32 @@ static pumit_status mark_visible(bool *seen, const int64_t *row, int64_t count, 
     return PUMIT_OK;
 }
 
-static pumit_status fill_mask(int64_t *shown, int64_t *masked, const int64_t *visible, int64_t n,
-                              int64_t count, int64_t length)
+static pumit_status fill_masked(int64_t *masked, const part *p)
 {
-    bool *seen = pumit__calloc(length, sizeof *seen);
-    if (!seen) return pumit__fail_memory(length, "a mask");
+    const int64_t count = p->visible->shape[1], *visible = pumit__data(p->visible);
+    bool *seen = pumit__calloc(p->length, sizeof *seen);
+    if (!seen) return pumit__fail_memory(p->length, "a mask");
     pumit_status status = PUMIT_OK;
-    for (int64_t b = 0; b < n && status == PUMIT_OK; b++) {
-        status = mark_visible(seen, visible + b * count, count, length);
-        if (status != PUMIT_OK) break;
-        *shown++ = 0;
-        for (int64_t i = 0; i < count; i++) *shown++ = visible[b * count + i] + 1;
-        for (int64_t i = 0; i < length; i++)
+    for (int64_t b = 0; b < p->n && status == PUMIT_OK; b++) {
+        status = mark_visible(seen, visible + b * count, count, p->length);
+        for (int64_t i = 0; i < p->length && status == PUMIT_OK; i++)
             if (!seen[i]) *masked++ = i;
     }
     free(seen);
     return status;
 }
 
-static pumit_status make_mask(mask *out, pumit_tensor *visible, int64_t n, int64_t length)
+/* Of images (n, D, H, W, C). */
+static pumit_status make_part(part *out, const pumit_vit *vit, const pumit_tensor *image,
+                              const double spacing[3], pumit_tensor *visible)
 {
-    visible = pumit__contiguous(visible);
+    int64_t grid[3];
+    if (image->ndim != 5)
+        return pumit__fail(PUMIT_ERROR_SHAPE, "vit: images %s are not (N, D, H, W, C)",
+                           pumit__shape_string(image->ndim, image->shape).text);
+    PUMIT__TRY(pumit_vit_grid(grid, vit, image->shape + 1, spacing));
+    const int64_t n = image->shape[0], length = grid[0] * grid[1] * grid[2];
+    visible = pumit__contiguous(pumit__of_context(vit->module.ctx, visible));
     if (!visible) return pumit__last_status();
     if (visible->ndim != 2 || visible->dtype != PUMIT_I64 || visible->shape[0] != n ||
         visible->shape[1] >= length)
@@ -54,59 +66,76 @@ static pumit_status make_mask(mask *out, pumit_tensor *visible, int64_t n, int64
                            "visible must be I64 of (%lld, fewer than %lld), it is %s", (long long)n,
                            (long long)length,
                            pumit__shape_string(visible->ndim, visible->shape).text);
-    const int64_t count = visible->shape[1], shown[2] = {n, 1 + count},
-                  masked[2] = {n, length - count};
-    out->visible = visible;
-    out->shown = pumit__empty(visible->ctx, PUMIT_I64, 2, shown);
-    out->masked = pumit__empty(visible->ctx, PUMIT_I64, 2, masked);
-    if (!out->shown || !out->masked) return pumit__last_status();
-    return fill_mask(pumit__data(out->shown), pumit__data(out->masked), pumit__data(visible), n,
-                     count, length);
+    const int64_t shape[2] = {n, length - visible->shape[1]};
+    *out = (part){.n = n, .length = length, .visible = visible};
+    out->masked = pumit__empty(visible->ctx, PUMIT_I64, 2, shape);
+    if (!out->masked) return pumit__last_status();
+    return fill_masked(pumit__data(out->masked), out);
 }
 
-/* The angles of the visible tokens of each sequence: (N, K, head_dim / 2). */
-static pumit_tensor *angles_of(pumit_tensor *table, pumit_tensor *visible)
+/* first + the numbers of (n, K), row b, at dst; gives the place behind them. */
+static int64_t *put_numbers(int64_t *dst, const pumit_tensor *numbers, int64_t b, int64_t first)
 {
-    const int64_t shape[3] = {visible->shape[0], table->shape[0], table->shape[1]};
-    return pumit__gather_rows(pumit__expand(table, 3, shape), visible);
+    const int64_t count = numbers->shape[1], *src = (int64_t *)pumit__data(numbers) + b * count;
+    for (int64_t i = 0; i < count; i++) *dst++ = first + src[i];
+    return dst;
 }
 
-/* The blocks, with mask tokens in some and only visible tokens in the others. */
-static pumit_tensor *masked_blocks(pumit_vit *vit, pumit_tensor *t, const mask *m,
-                                   const pumit__vit_angles *angles)
+/* Row numbers in the pack of the same images in the same order. */
+static pumit_status make_mask(mask *out, pumit_context *ctx, const part *parts, int64_t count)
 {
-    pumit_tensor *cosine = angles_of(angles->cosine, m->visible),
-                 *sine = angles_of(angles->sine, m->visible);
+    int64_t shown[2] = {1, 0}, masked[2] = {1, 0}, ends = 1, row = 0;
+    for (int64_t i = 0; i < count; i++) {
+        ends += parts[i].n;
+        shown[1] += parts[i].n * (1 + parts[i].visible->shape[1]);
+        masked[1] += pumit_tensor_count(parts[i].masked);
+    }
+    out->shown = pumit__empty(ctx, PUMIT_I64, 2, shown);
+    out->offsets = pumit__empty(ctx, PUMIT_I64, 1, &ends);
+    out->masked = pumit__empty(ctx, PUMIT_I64, 2, masked);
+    if (!out->shown || !out->offsets || !out->masked) return pumit__last_status();
+    int64_t *const first = pumit__data(out->shown), *s = first, *m = pumit__data(out->masked),
+                   *offset = pumit__data(out->offsets);
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t b = 0; b < parts[i].n; b++, row += 1 + parts[i].length) {
+            *offset++ = s - first;
+            *s++ = row;
+            s = put_numbers(s, parts[i].visible, b, row + 1);
+            m = put_numbers(m, parts[i].masked, b, row + 1);
+        }
+    *offset = s - first;
+    return PUMIT_OK;
+}
+
+/* The angles (1, S, head_dim / 2) of the rows that are shown. */
+static pumit_tensor *angles_of(pumit_tensor *table, const mask *m)
+{
+    const int64_t shape[3] = {1, table->shape[0], table->shape[1]};
+    return pumit__gather_rows(pumit__reshape(table, 3, shape), m->shown);
+}
+
+/* Hidden states (1, R, dim) with all patches hidden but the visible ones: blocks in "mask_layers" see mask tokens in the others'
+ * places, the other blocks see the visible tokens only. */
+static pumit_tensor *masked_hidden(pumit_vit *vit, const pumit__vit_pack *pack, const mask *m)
+{
+    pumit_tensor *blank = pumit__expand(vit->mask_token, 3, pack->rows->shape);
+    pumit_tensor *t =
+        pumit__scatter_rows(blank, m->shown, pumit__gather_rows(pack->rows, m->shown));
+    pumit_tensor *cosine = angles_of(pack->cosine, m), *sine = angles_of(pack->sine, m);
     for (int64_t i = 0; i < vit->depth; i++) {
         if (vit->masked_layer[i])
-            t = pumit__vit_block_forward(vit, i, t, angles->cosine, angles->sine, NULL, NULL);
+            t = pumit__vit_block_forward(vit, i, t, pack->cosine, pack->sine, NULL, pack->offsets);
         else
-            t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown, NULL);
+            t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown, m->offsets);
     }
     return pumit__vit_final_norm(vit, t);
 }
 
-/* Hidden states with all patches hidden but `visible`: blocks in "mask_layers" see mask tokens in the others' places, the
- * other blocks see the visible tokens only. Fills `m`. */
-static pumit_tensor *masked_hidden(pumit_vit *vit, pumit_tensor *image, int32_t da,
-                                   pumit_tensor *visible, mask *m)
+static pumit_status check_head(const pumit_vit *vit)
 {
-    int64_t grid[3];
-    if (!vit->mask_token) {
-        pumit__fail(PUMIT_ERROR_STATE,
-                    "this transformer has no masked-modelling head: create it with 'codes'");
-        return NULL;
-    }
-    pumit_tensor *tokens = pumit__vit_image_tokens(vit, image, da, grid);
-    const pumit__vit_angles *angles = tokens ? pumit__vit_angles_of(vit, grid) : NULL;
-    if (!angles || make_mask(m, pumit__of_context(vit->module.ctx, visible), tokens->shape[0],
-                             tokens->shape[1]) != PUMIT_OK)
-        return NULL;
-    pumit_tensor *full = pumit__vit_with_class(vit, tokens);
-    pumit_tensor *blank =
-        pumit__vit_with_class(vit, pumit__expand(vit->mask_token, 3, tokens->shape));
-    pumit_tensor *t = pumit__scatter_rows(blank, m->shown, pumit__gather_rows(full, m->shown));
-    return masked_blocks(vit, t, m, angles);
+    if (vit->mask_token) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_STATE,
+                       "this transformer has no masked-modelling head: create it with 'codes'");
 }
 
 /* Logits over the codes of tokens (N, M, dim). */
@@ -114,11 +143,6 @@ static pumit_tensor *head(const pumit_vit *vit, pumit_tensor *tokens)
 {
     tokens = pumit__gelu(pumit__linear(tokens, vit->head0.weight, vit->head0.bias));
     return pumit__linear(tokens, vit->head2.weight, vit->head2.bias);
-}
-
-static pumit_tensor *patch_part(pumit_tensor *hidden)
-{
-    return hidden ? pumit__slice(hidden, 1, 1, hidden->shape[1] - 1) : NULL;
 }
 
 /* How many rows of (N, M, codes) have their largest value at the same code. */
@@ -138,46 +162,47 @@ static pumit_status count_equal(int64_t *equal, pumit_tensor *a, pumit_tensor *b
     return status;
 }
 
-/* logits, target: (N, M, codes), of the masked tokens. */
-static pumit_status measure(pumit__mim_terms *terms, pumit_tensor *logits, pumit_tensor *target)
+/* Adds a share of what a part's logits (1, M, codes) tell. */
+static pumit_status measure(pumit__mim_terms *terms, pumit_tensor *logits, const part *p,
+                            double share)
 {
     pumit_context *ctx = logits->ctx;
     const bool recording = ctx->recording;
-    const int64_t mark = pumit__scope_begin(ctx), masked = logits->shape[0] * logits->shape[1];
+    const int64_t mark = pumit__scope_begin(ctx), masked = logits->shape[1];
     int64_t equal = 0;
     double entropy = 0;
     ctx->recording = false;
-    pumit_tensor *sum = pumit__sum(pumit__xlogx(target), 7, -1.0 / (double)masked);
+    pumit_tensor *sum = pumit__sum(pumit__xlogx(p->target), 7, -1.0 / (double)masked);
     pumit_status status = sum ? pumit_tensor_item(&entropy, sum) : pumit__last_status();
-    if (status == PUMIT_OK) status = count_equal(&equal, logits, target);
+    if (status == PUMIT_OK) status = count_equal(&equal, logits, p->target);
     ctx->recording = recording;
     pumit__scope_end(ctx, mark, NULL);
-    terms->entropy = entropy;
-    terms->accuracy = (double)equal / (double)masked;
-    terms->masked = masked;
+    terms->entropy += share * entropy;
+    terms->accuracy += share * (double)equal / (double)masked;
+    terms->masked += masked;
+    terms->tokens += p->n * p->length;
     return status;
 }
 
-pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *image,
-                                  int32_t da, pumit_tensor *visible, pumit_tensor *target)
+/* Cross-entropy of logits (1, M, codes), the mean over images of each one's mean over its masked tokens. */
+static pumit_tensor *loss_of(pumit__mim_terms *terms, pumit_tensor *logits, const part *parts,
+                             int64_t count)
 {
-    mask m;
-    pumit_tensor *hidden = patch_part(masked_hidden(vit, image, da, visible, &m));
-    if (!hidden || !target) return NULL;
-    if (target->shape[0] != hidden->shape[0] || target->shape[1] != hidden->shape[1]) {
-        pumit__fail(PUMIT_ERROR_SHAPE,
-                    "tokenizer and transformer cut this image into %lld and %lld tokens",
-                    (long long)target->shape[1], (long long)hidden->shape[1]);
-        return NULL;
+    int64_t images = 0, at = 0;
+    pumit_tensor *loss = NULL;
+    for (int64_t i = 0; i < count; i++) images += parts[i].n;
+    for (int64_t i = 0; i < count && logits; i++) {
+        const part *const p = &parts[i];
+        const double share = (double)p->n / (double)images;
+        const int64_t rows = p->n * p->masked->shape[1];
+        pumit_tensor *own = count > 1 ? pumit__slice(logits, 1, at, rows) : logits;
+        if (!own || (terms && measure(terms, own, p, share) != PUMIT_OK)) return NULL;
+        pumit_tensor *mean =
+            pumit__affine(pumit__mean(pumit__cross_entropy(own, p->target)), share, 0);
+        loss = i > 0 ? pumit__add(loss, mean) : mean;
+        at += rows;
     }
-    pumit_tensor *logits = head(vit, pumit__gather_rows(hidden, m.masked));
-    target = pumit__gather_rows(target, m.masked);
-    if (!logits || !target) return NULL;
-    if (terms) {
-        if (measure(terms, logits, target) != PUMIT_OK) return NULL;
-        terms->tokens = hidden->shape[0] * hidden->shape[1];
-    }
-    return pumit__mean(pumit__cross_entropy(logits, target));
+    return loss;
 }
 
 /* ------------------------------------------------------------------------------------- public calls */
@@ -217,15 +242,41 @@ pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context
     return PUMIT_OK;
 }
 
-static pumit_tensor *target_tokens(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
+/* Soft tokens (n, length, codes). The tokenizer's features go at once. */
+static pumit_tensor *all_targets(pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
 {
-    pumit_tensor *x =
-        pumit__affine(pumit__as_real(pumit_tokenizer_module(tokenizer)->ctx, image), 2.0, -1.0);
+    pumit_context *ctx = pumit_tokenizer_module(tokenizer)->ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    pumit_tensor *x = pumit__affine(pumit__as_real(ctx, image), 2.0, -1.0);
     const pumit__feature f = pumit__tokenizer_features(tokenizer, x, da);
-    pumit_tensor *p = pumit__tokenizer_target(tokenizer, f.x);
-    if (!p) return NULL;
-    const int64_t shape[3] = {p->shape[0], p->shape[1] * p->shape[2] * p->shape[3], p->shape[4]};
-    return pumit__reshape(p, 3, shape);
+    pumit_tensor *t = pumit__tokenizer_target(tokenizer, f.x);
+    if (t) {
+        const int64_t shape[3] = {t->shape[0], t->shape[1] * t->shape[2] * t->shape[3],
+                                  t->shape[4]};
+        t = pumit__reshape(t, 3, shape);
+    }
+    return pumit__scope_end(ctx, mark, t);
+}
+
+/* What is masked is to be guessed as the tokenizer's soft tokens. */
+static pumit_status guess(part *p, pumit_tokenizer *tokenizer, pumit_tensor *image, int32_t da)
+{
+    pumit_context *ctx = image->ctx;
+    const int64_t mark = pumit__scope_begin(ctx);
+    pumit_tensor *t = all_targets(tokenizer, image, da);
+    if (t && t->shape[1] != p->length) {
+        pumit__fail(PUMIT_ERROR_SHAPE,
+                    "tokenizer and transformer cut this image into %lld and %lld tokens",
+                    (long long)t->shape[1], (long long)p->length);
+        t = NULL;
+    }
+    t = pumit__gather_rows(t, p->masked);
+    if (t) {
+        const int64_t shape[3] = {1, t->shape[0] * t->shape[1], t->shape[2]};
+        t = pumit__reshape(t, 3, shape);
+    }
+    p->target = pumit__scope_end(ctx, mark, t);
+    return p->target ? PUMIT_OK : pumit__last_status();
 }
 
 static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *tokenizer)
@@ -242,51 +293,123 @@ static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *toke
     return PUMIT_OK;
 }
 
-pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *terms, pumit_vit *vit,
-                                       pumit_tokenizer *tokenizer, pumit_tensor *image,
-                                       const double spacing[3], pumit_tensor *visible)
+/* One group of images: what goes into the transformer, and what is to come out. */
+static pumit_status take_images(pumit__vit_images *images, part *p, pumit_vit *vit,
+                                pumit_tokenizer *tokenizer, pumit_tensor *image,
+                                const double spacing[3], pumit_tensor *visible)
 {
-    int32_t da;
-    PUMIT__REQUIRE(out && vit && tokenizer && image && visible,
+    PUMIT__TRY(pumit_degree_of_anisotropy(&images->da, spacing));
+    images->image = image;
+    PUMIT__TRY(make_part(p, vit, image, spacing, visible));
+    return tokenizer ? guess(p, tokenizer, image, images->da) : PUMIT_OK;
+}
+
+/* images, parts: room for `count`. */
+static pumit_status run_loss(pumit_tensor **loss, pumit__mim_terms *terms, pumit_vit *vit,
+                             pumit_tokenizer *tokenizer, int64_t count, pumit_tensor *const *image,
+                             const double *spacing, pumit_tensor *const *visible,
+                             pumit__vit_images *images, part *parts)
+{
+    pumit_context *ctx = vit->module.ctx;
+    pumit__vit_pack pack;
+    mask m;
+    ctx->recording = false;
+    for (int64_t i = 0; i < count; i++) {
+        pumit_status status = take_images(&images[i], &parts[i], vit, tokenizer, image[i],
+                                          spacing + 3 * i, visible[i]);
+        if (count > 1) status = pumit__fail_in(status, "images %lld", (long long)i);
+        PUMIT__TRY(status);
+    }
+    ctx->recording = true;
+    PUMIT__TRY(make_mask(&m, ctx, parts, count));
+    PUMIT__TRY(pumit__vit_pack_images(&pack, vit, images, count));
+    pumit_tensor *guessed = pumit__gather_rows(masked_hidden(vit, &pack, &m), m.masked);
+    if (terms) *terms = (pumit__mim_terms){0};
+    *loss = loss_of(terms, head(vit, guessed), parts, count);
+    return *loss ? PUMIT_OK : pumit__last_status();
+}
+
+static pumit_status check_arguments(const pumit_vit *vit, const pumit_tokenizer *tokenizer,
+                                    int64_t count, pumit_tensor *const *image,
+                                    const double *spacing, pumit_tensor *const *visible)
+{
+    PUMIT__REQUIRE(vit && tokenizer && image && spacing && visible,
                    "pumit_vit_mim_loss: an argument is NULL");
+    PUMIT__REQUIRE(count >= 1 && count <= 1 << 24, "pumit_vit_mim_loss: %lld groups of images",
+                   (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        PUMIT__REQUIRE(image[i] && visible[i], "pumit_vit_mim_loss: an argument is NULL");
+    PUMIT__TRY(check_head(vit));
+    return check_pair(vit, tokenizer);
+}
+
+pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *terms, pumit_vit *vit,
+                                       pumit_tokenizer *tokenizer, int64_t count,
+                                       pumit_tensor *const *image, const double *spacing,
+                                       pumit_tensor *const *visible)
+{
+    PUMIT__REQUIRE(out, "pumit_vit_mim_loss: an argument is NULL");
     *out = NULL;
-    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
-    PUMIT__TRY(check_pair(vit, tokenizer));
+    PUMIT__TRY(check_arguments(vit, tokenizer, count, image, spacing, visible));
+    pumit__vit_images *images = pumit__calloc(count, (int64_t)sizeof *images);
+    part *parts = pumit__calloc(count, (int64_t)sizeof *parts);
+    pumit_tensor *loss = NULL;
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
-    ctx->recording = false;
-    const int64_t inner = pumit__scope_begin(ctx); /* the tokenizer's features go at once */
-    pumit_tensor *target = target_tokens(tokenizer, image, da);
-    target = pumit__scope_end(ctx, inner, target);
-    ctx->recording = true;
-    pumit_tensor *loss = pumit__vit_mim_loss(terms, vit, image, da, visible, target);
+    pumit_status status =
+        images && parts
+            ? run_loss(&loss, terms, vit, tokenizer, count, image, spacing, visible, images, parts)
+            : pumit__fail_memory(count * (int64_t)(sizeof *images + sizeof *parts), "a batch");
     ctx->recording = recording;
-    return pumit__scope_return(out, ctx, mark, loss);
+    status = pumit__scope_return(out, ctx, mark, status == PUMIT_OK ? loss : NULL);
+    free(images);
+    free(parts);
+    return status;
+}
+
+pumit_status pumit_vit_mim_loss_packed(pumit_tensor **out, pumit_vit *vit,
+                                       pumit_tokenizer *tokenizer, int64_t count,
+                                       pumit_tensor *const *images, const double *spacing,
+                                       pumit_tensor *const *visible)
+{
+    return pumit__vit_mim_loss_terms(out, NULL, vit, tokenizer, count, images, spacing, visible);
 }
 
 pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer,
                                 pumit_tensor *image, const double spacing[3], pumit_tensor *visible)
 {
-    return pumit__vit_mim_loss_terms(out, NULL, vit, tokenizer, image, spacing, visible);
+    return pumit_vit_mim_loss_packed(out, vit, tokenizer, 1, &image, spacing, &visible);
+}
+
+/* Probabilities of all tokens of all images (N, d, h, w, codes). */
+static pumit_tensor *predict(pumit_vit *vit, pumit_tensor *image, const double spacing[3],
+                             pumit_tensor *visible)
+{
+    pumit__vit_images images;
+    pumit__vit_pack pack;
+    part p;
+    mask m;
+    int64_t grid[3];
+    if (take_images(&images, &p, vit, NULL, image, spacing, visible) != PUMIT_OK ||
+        make_mask(&m, vit->module.ctx, &p, 1) != PUMIT_OK ||
+        pumit_vit_grid(grid, vit, image->shape + 1, spacing) != PUMIT_OK ||
+        pumit__vit_pack_images(&pack, vit, &images, 1) != PUMIT_OK)
+        return NULL;
+    const int64_t sequences[3] = {p.n, 1 + p.length, vit->dim},
+                  shape[5] = {p.n, grid[0], grid[1], grid[2], vit->codes};
+    pumit_tensor *hidden = pumit__reshape(masked_hidden(vit, &pack, &m), 3, sequences);
+    hidden = pumit__slice(hidden, 1, 1, p.length);
+    return pumit__reshape(pumit__softmax(head(vit, hidden)), 5, shape);
 }
 
 pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image,
                                const double spacing[3], pumit_tensor *visible)
 {
-    int32_t da;
-    int64_t grid[3];
     PUMIT__REQUIRE(out && vit && image && visible, "pumit_vit_predict: an argument is NULL");
-    PUMIT__TRY(pumit_degree_of_anisotropy(&da, spacing));
     *out = NULL;
+    PUMIT__TRY(check_head(vit));
     pumit_context *ctx = vit->module.ctx;
     const int64_t mark = pumit__scope_begin(ctx);
-    mask m;
-    pumit_tensor *hidden = masked_hidden(vit, image, da, visible, &m);
-    pumit_tensor *p = pumit__softmax(head(vit, patch_part(hidden)));
-    if (p && pumit_vit_grid(grid, vit, image->shape + 1, spacing) == PUMIT_OK) {
-        const int64_t shape[5] = {p->shape[0], grid[0], grid[1], grid[2], vit->codes};
-        p = pumit__reshape(p, 5, shape);
-    }
-    return pumit__scope_return(out, ctx, mark, p);
+    return pumit__scope_return(out, ctx, mark, predict(vit, image, spacing, visible));
 }

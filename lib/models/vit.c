@@ -432,19 +432,3 @@ pumit_status pumit__vit_prepare(pumit_tensor **out, double spacing[3], const pum
     return pumit_volume_to_patches(out, spacing, volume, vit->module.ctx, vit->in_channels, patch,
                                    vit->max_tokens);
 }
-
-pumit_status pumit_vit_embed(pumit_tensor **out, pumit_vit *vit, const pumit_volume *volume)
-{
-    PUMIT__REQUIRE(out && vit && volume, "pumit_vit_embed: an argument is NULL");
-    pumit_tensor *image, *hidden;
-    double spacing[3];
-    *out = NULL;
-    PUMIT__TRY(pumit__vit_prepare(&image, spacing, vit, volume));
-    pumit_status status = pumit_vit_forward(&hidden, vit, image, spacing);
-    pumit_tensor_release(image);
-    if (status != PUMIT_OK) return status;
-    const int64_t mark = pumit__scope_begin(vit->module.ctx);
-    status = pumit__scope_return(out, vit->module.ctx, mark, pumit__vit_pooled(vit, hidden));
-    pumit_tensor_release(hidden);
-    return status;
-}

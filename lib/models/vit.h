@@ -28,21 +28,18 @@ pumit_tensor *pumit__vit_hidden(pumit_vit *vit, pumit_tensor *tokens, const int6
 pumit_status pumit__vit_states(pumit_tensor **states, pumit_vit *vit, pumit_tensor *tokens,
                                const int64_t grid[3], const int64_t *blocks, int32_t count);
 
-/* What a masked-modelling loss tells beside its value: means over the masked tokens. */
+/* What a masked-modelling loss tells beside its value: means like the loss's. */
 typedef struct {
     double entropy;  /* of the target, in nats; the loss minus it is KL(target || prediction) */
     double accuracy; /* share whose most likely code is the target's */
     int64_t tokens, masked; /* of the batch, class tokens left out */
 } pumit__mim_terms;
 
-/* Masked-modelling loss against target probabilities (N, L, codes): a scalar. `terms` may be NULL. */
-pumit_tensor *pumit__vit_mim_loss(pumit__mim_terms *terms, pumit_vit *vit, pumit_tensor *image,
-                                  int32_t da, pumit_tensor *visible, pumit_tensor *target);
-
-/* pumit_vit_mim_loss() with its terms (may be NULL). */
+/* pumit_vit_mim_loss_packed() with its terms (may be NULL). */
 pumit_status pumit__vit_mim_loss_terms(pumit_tensor **out, pumit__mim_terms *terms, pumit_vit *vit,
-                                       pumit_tokenizer *tokenizer, pumit_tensor *image,
-                                       const double spacing[3], pumit_tensor *visible);
+                                       pumit_tokenizer *tokenizer, int64_t count,
+                                       pumit_tensor *const *image, const double *spacing,
+                                       pumit_tensor *const *visible);
 
 /* What embeddings and classifiers read: (N, dim). */
 pumit_tensor *pumit__vit_pooled(const pumit_vit *vit, pumit_tensor *hidden);

@@ -55,4 +55,27 @@ pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *
 pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens);
 pumit_tensor *pumit__vit_final_norm(const pumit_vit *vit, pumit_tensor *x);
 
+/* --- vit_pack.c: sequences of any lengths end to end ------------------------------------------------------- */
+
+/* Images of one shape and one degree of anisotropy. */
+typedef struct {
+    pumit_tensor *image; /* (N, D, H, W, C) in [0, 1] */
+    int32_t da;
+} pumit__vit_images;
+
+/* n sequences, each a class token and the tokens of its image; R rows in all. In the scope. */
+typedef struct {
+    pumit_tensor *rows;          /* (1, R, dim) */
+    pumit_tensor *cosine, *sine; /* (R, head_dim / 2), which leave class tokens as they are */
+    pumit_tensor *offsets; /* (n + 1) of I64: sequence i is the rows offsets[i] .. offsets[i + 1] */
+} pumit__vit_pack;
+
+/* `count` groups of images one after the other. */
+pumit_status pumit__vit_pack_images(pumit__vit_pack *out, pumit_vit *vit,
+                                    const pumit__vit_images *images, int64_t count);
+/* Hidden states (1, R, dim) after the last norm; of them what pumit__vit_pooled() makes of each sequence: (n, dim). */
+pumit_tensor *pumit__vit_pack_hidden(pumit_vit *vit, const pumit__vit_pack *pack);
+pumit_tensor *pumit__vit_pack_pooled(const pumit_vit *vit, const pumit__vit_pack *pack,
+                                     pumit_tensor *hidden);
+
 #endif

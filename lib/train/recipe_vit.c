@@ -76,8 +76,8 @@ static pumit_status mim_loss(pumit_tensor **out, pumit__mim_terms *terms, pumit_
     *out = NULL;
     pumit_status status = choose_visible(&visible, t, image, spacing, stream, draw);
     if (status == PUMIT_OK)
-        status =
-            pumit__vit_mim_loss_terms(out, terms, t->vit, t->tokenizer, image, spacing, visible);
+        status = pumit__vit_mim_loss_terms(out, terms, t->vit, t->tokenizer, 1, &image, spacing,
+                                           &visible);
     pumit_tensor_release(visible);
     pumit_tensor_release(image);
     return status;

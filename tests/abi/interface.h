@@ -247,8 +247,10 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ pumit_status pumit_vit_grid(int64_t grid[3], const pumit_vit *vit, const int64_t size[3], const double spacing[3]);
 /* 0.1 */ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image, const double spacing[3]);
 /* 0.1 */ pumit_status pumit_vit_embed(pumit_tensor **out, pumit_vit *vit, const pumit_volume *volume);
+/* 0.1 */ pumit_status pumit_vit_embed_packed(pumit_tensor **out, pumit_vit *vit, int64_t count, const pumit_volume *const *volumes);
 /* 0.1 */ pumit_status pumit_vit_random_visible(pumit_tensor **out, pumit_context *context, int64_t n, int64_t length, double mask_ratio, uint64_t seed);
 /* 0.1 */ pumit_status pumit_vit_mim_loss(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer, pumit_tensor *image, const double spacing[3], pumit_tensor *visible);
+/* 0.1 */ pumit_status pumit_vit_mim_loss_packed(pumit_tensor **out, pumit_vit *vit, pumit_tokenizer *tokenizer, int64_t count, pumit_tensor *const *images, const double *spacing, pumit_tensor *const *visible);
 /* 0.1 */ pumit_status pumit_vit_predict(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image, const double spacing[3], pumit_tensor *visible);
 /* 0.1 */ pumit_status pumit_degree_of_anisotropy(int32_t *out, const double spacing[3]);
 /* 0.1 */ pumit_status pumit_volume_read(pumit_volume **out, pumit_context *context, const char *path, int64_t index);

@@ -198,6 +198,16 @@ void test_training(pumit::context &context)
     const pumit::tokenizer tokenizer(context, small_tokenizer());
     const auto [image, spacing] = ball(context).to_patches(context, vit.channels(), vit.patch());
     const pumit::tensor visible = pumit::random_visible(context, 1, 48, 0.5, 1);
+    std::vector<pumit::volume> scans;
+    std::vector<pumit::tensor> images, shown;
+    for (int i = 0; i < 2; i++) {
+        scans.push_back(ball(context));
+        images.emplace_back(pumit_tensor_retain(image.get()));
+        shown.emplace_back(pumit_tensor_retain(visible.get()));
+    }
+    EXPECT((vit.embed_packed(scans).shape() == std::vector<int64_t>{2, vit.dim()}));
+    EXPECT(!(std::fabs(vit.mim_loss_packed(tokenizer, images, {spacing, spacing}, shown).item() -
+                       vit.mim_loss(tokenizer, image, spacing, visible).item()) > 1e-5));
     pumit::optimizer optimizer(vit.module(), {{"clip_norm", 1.0}});
     std::vector<double> losses;
     for (int step = 0; step < 8; step++) {

@@ -138,6 +138,27 @@ class Models(Case):
         weight.touch()
         self.assertFalse(np.allclose(self.vit.embed(self.scan()).read(), before))
 
+    def test_packed_images_are_those_one_by_one(self):
+        voxels = np.random.default_rng(1).random((1, 32, 48), np.float32)
+        flat = pumit.Volume(self.context, voxels)
+        volumes = [self.scan(), flat]
+        together = self.vit.embed_packed(volumes).numpy()
+        self.assertEqual(together.shape, (2, self.vit.dim))
+        for vector, volume in zip(together, volumes):
+            np.testing.assert_allclose(vector, self.vit.embed(volume).numpy()[0], atol=1e-5)
+        images, spacings, visible, losses = [], [], [], []
+        for volume in volumes:
+            image, spacing = volume.to_patches(self.vit.patch, self.vit.channels)
+            length = math.prod(self.vit.grid(image.shape[1:4], spacing))
+            images.append(image)
+            spacings.append(spacing)
+            visible.append(pumit.random_visible(self.context, 1, length, 0.5, seed=2))
+            losses.append(self.vit.mim_loss(self.tokenizer, image, spacing, visible[-1]).item())
+        loss = self.vit.mim_loss_packed(self.tokenizer, images, spacings, visible)
+        self.assertAlmostEqual(loss.item(), sum(losses) / 2, places=5)
+        with self.assertRaises(pumit.InvalidArgumentError):
+            self.vit.mim_loss_packed(self.tokenizer, images, spacings[:1], visible)
+
     def test_training_lowers_the_loss(self):
         visible = pumit.random_visible(self.context, 1, 48, 0.5, seed=1)
 

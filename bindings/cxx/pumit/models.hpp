@@ -122,6 +122,15 @@ class network : public handle<T, release>
     }
 };
 
+/** What handles stand for, as calls take several of them. */
+template <typename Pointer, typename Handle>
+std::vector<Pointer> pointers(const std::vector<Handle> &handles)
+{
+    std::vector<Pointer> out;
+    for (const Handle &each : handles) out.push_back(each.get());
+    return out;
+}
+
 inline size3 three(const int64_t *sizes)
 {
     return size3{sizes[0], sizes[1], sizes[2]};
@@ -268,10 +277,30 @@ class vit : public detail::network<pumit_vit, pumit_vit_release, pumit_vit_modul
     {
         return result(pumit_vit_embed, scan.get());
     }
+    /** (n, dim) of n volumes of any sizes and spacings. */
+    tensor embed_packed(const std::vector<volume> &scans) const
+    {
+        const auto pointers = detail::pointers<const pumit_volume *>(scans);
+        return result(pumit_vit_embed_packed, static_cast<int64_t>(scans.size()), pointers.data());
+    }
     tensor mim_loss(const tokenizer &teacher, const tensor &image, const spacing &steps,
                     const tensor &visible) const
     {
         return result(pumit_vit_mim_loss, teacher.get(), image.get(), steps.data(), visible.get());
+    }
+    /** Of tensors of different shapes, each with its spacing and its visible tokens: the mean over all images. */
+    tensor mim_loss_packed(const tokenizer &teacher, const std::vector<tensor> &images,
+                           const std::vector<spacing> &steps,
+                           const std::vector<tensor> &visible) const
+    {
+        if (steps.size() != images.size() || visible.size() != images.size())
+            throw std::invalid_argument("each tensor of images has a spacing and visible tokens");
+        std::vector<double> flat;
+        for (const spacing &each : steps) flat.insert(flat.end(), each.begin(), each.end());
+        const auto from = detail::pointers<pumit_tensor *>(images),
+                   shown = detail::pointers<pumit_tensor *>(visible);
+        return result(pumit_vit_mim_loss_packed, teacher.get(), static_cast<int64_t>(images.size()),
+                      from.data(), flat.data(), shown.data());
     }
     tensor predict(const tensor &image, const spacing &steps, const tensor &visible) const
     {

@@ -22,6 +22,7 @@ I32, I64, U64, F64 = c_int32, c_int64, c_uint64, c_double
 STATUS = c_int32
 STRING = c_char_p
 HANDLE = c_void_p  # any of the opaque handles
+HANDLES = POINTER(c_void_p)  # an array of them
 DATA = c_void_p  # an untyped array
 OUT = POINTER(c_void_p)  # where a call puts a handle, or a string to be freed
 OUT_STRING = POINTER(c_char_p)  # where a call puts a borrowed string
@@ -174,8 +175,10 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_vit_grid": (STATUS, I64S, HANDLE, I64S, F64S),
     "pumit_vit_forward": (STATUS, OUT, HANDLE, HANDLE, F64S),
     "pumit_vit_embed": (STATUS, OUT, HANDLE, HANDLE),
+    "pumit_vit_embed_packed": (STATUS, OUT, HANDLE, I64, HANDLES),
     "pumit_vit_random_visible": (STATUS, OUT, HANDLE, I64, I64, F64, U64),
     "pumit_vit_mim_loss": (STATUS, OUT, HANDLE, HANDLE, HANDLE, F64S, HANDLE),
+    "pumit_vit_mim_loss_packed": (STATUS, OUT, HANDLE, HANDLE, I64, HANDLES, F64S, HANDLES),
     "pumit_vit_predict": (STATUS, OUT, HANDLE, HANDLE, F64S, HANDLE),
     # classifier.h
     "pumit_classifier_create": (STATUS, OUT, HANDLE, HANDLE),

@@ -103,6 +103,11 @@ def doubles(values: Sequence[float]) -> ctypes.Array:
     return (ctypes.c_double * 3)(*values)
 
 
+def handles(objects: Sequence[Handle]) -> ctypes.Array:
+    """A C array of handles."""
+    return (ctypes.c_void_p * len(objects))(*[each._as_parameter_ for each in objects])
+
+
 def int64s(values: Sequence[int]) -> ctypes.Array:
     """A C array of sizes."""
     return (ctypes.c_int64 * len(values))(*values)

@@ -11,7 +11,7 @@ import ctypes
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 from ._ffi import lib
-from ._handle import Owned, Path, doubles, int64s, made, path_bytes
+from ._handle import Owned, Path, doubles, handles, int64s, made, path_bytes
 from .config import Options, as_config
 from .context import Context
 from .errors import InvalidArgumentError, check
@@ -190,12 +190,36 @@ class Vit(Model):
         """One vector (1, dim) for a volume of any size and spacing."""
         return Tensor._take(made(lib.pumit_vit_embed, self, volume))
 
+    def embed_packed(self, volumes: Sequence[Volume]) -> Tensor:
+        """The vectors (n, dim) of n volumes of any sizes and spacings, in one go without padding."""
+        call = lib.pumit_vit_embed_packed
+        return Tensor._take(made(call, self, len(volumes), handles(volumes)))
+
     def mim_loss(
         self, tokenizer: Tokenizer, image: Tensor, spacing: Spacing, visible: Tensor
     ) -> Tensor:
         """The masked-modelling loss, a recorded scalar. `visible` (N, K): sorted token numbers."""
         call = lib.pumit_vit_mim_loss
         return Tensor._take(made(call, self, tokenizer, image, doubles(spacing), visible))
+
+    def mim_loss_packed(
+        self,
+        tokenizer: Tokenizer,
+        images: Sequence[Tensor],
+        spacings: Sequence[Spacing],
+        visible: Sequence[Tensor],
+    ) -> Tensor:
+        """mim_loss() of tensors of different shapes and spacings: the mean over all images."""
+        count = len(images)
+        if len(spacings) != count or len(visible) != count:
+            raise InvalidArgumentError(
+                f"{count} images, {len(spacings)} spacings, {len(visible)} tensors of visible tokens"
+            )
+        flat = (ctypes.c_double * (3 * count))(*[mm for each in spacings for mm in each])
+        call = lib.pumit_vit_mim_loss_packed
+        return Tensor._take(
+            made(call, self, tokenizer, count, handles(images), flat, handles(visible))
+        )
 
     def predict(self, image: Tensor, spacing: Spacing, visible: Tensor) -> Tensor:
         """Token probabilities (N, d, h, w, codes) when only `visible` tokens are shown."""
