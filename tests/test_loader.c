@@ -23,7 +23,8 @@ static const pumit__sampler_options options = {.batch = 3,
                                                .rotate_probability = 0.4};
 
 static pumit_dataset *dataset;
-static pumit__sampler *sampler;
+static pumit__sampler *sampler,
+    *mixed; /* mixed: the same with crops of different kinds in a batch */
 
 /* Six volumes of noise, every second one thick, and two RGB pictures among flat gray ones. */
 static void setup(void)
@@ -50,33 +51,44 @@ static void setup(void)
     const char *path = files_path("set");
     CHECK_OK(pumit_dataset_open(&dataset, files_context, 1, &path, NULL));
     CHECK_OK(pumit__sampler_create(&sampler, files_context, dataset, &options));
+    pumit__sampler_options other = options;
+    other.mixed = true;
+    CHECK_OK(pumit__sampler_create(&mixed, files_context, dataset, &other));
 }
 
 static void teardown(void)
 {
     box_breaks = NULL;
     pumit__sampler_release(sampler);
+    pumit__sampler_release(mixed);
     pumit_dataset_release(dataset);
     files_teardown();
 }
 
-/* The loader's batch of a step, compared with the sampler's. */
-static void check_step(pumit__loader *loader, int64_t step)
+/* The loader's batch of a step, compared with what its sampler gives. */
+static void check_step_of(pumit__loader *loader, const pumit__sampler *from, int64_t step)
 {
-    pumit_tensor *got, *wanted;
-    double spacing[2][3];
+    pumit_tensor *got[3], *wanted[3];
+    double spacing[2][3 * 3];
     int64_t indices[2][3];
     void *a, *b;
-    CHECK_OK(pumit__loader_take(&got, spacing[0], indices[0], loader, step));
-    CHECK_OK(pumit__sampler_batch(&wanted, spacing[1], indices[1], sampler, step));
-    CHECK_OK(pumit_tensor_data(&a, got));
-    CHECK_OK(pumit_tensor_data(&b, wanted));
-    ck_assert_int_eq(pumit_tensor_count(got), pumit_tensor_count(wanted));
-    ck_assert(memcmp(a, b, (size_t)pumit_tensor_count(got) * 4) == 0);
-    ck_assert(memcmp(spacing[0], spacing[1], sizeof spacing[0]) == 0);
+    CHECK_OK(pumit__loader_take(got, spacing[0], indices[0], loader, step));
+    CHECK_OK(pumit__sampler_batch(wanted, spacing[1], indices[1], from, step));
+    for (int64_t i = 0; i < pumit__sampler_tensors(from); i++) {
+        CHECK_OK(pumit_tensor_data(&a, got[i]));
+        CHECK_OK(pumit_tensor_data(&b, wanted[i]));
+        ck_assert_int_eq(pumit_tensor_count(got[i]), pumit_tensor_count(wanted[i]));
+        ck_assert(memcmp(a, b, (size_t)pumit_tensor_count(got[i]) * 4) == 0);
+        ck_assert(memcmp(spacing[0] + 3 * i, spacing[1] + 3 * i, 3 * sizeof(double)) == 0);
+        pumit_tensor_release(got[i]);
+        pumit_tensor_release(wanted[i]);
+    }
     ck_assert(memcmp(indices[0], indices[1], sizeof indices[0]) == 0);
-    pumit_tensor_release(got);
-    pumit_tensor_release(wanted);
+}
+
+static void check_step(pumit__loader *loader, int64_t step)
+{
+    check_step_of(loader, sampler, step);
 }
 
 static const struct {
@@ -89,6 +101,10 @@ START_TEST(batches_are_the_samplers)
     CHECK_OK(pumit__loader_create(&loader, sampler, cases[_i].workers, cases[_i].ahead));
     for (int64_t step = 0; step < 40; step++) check_step(loader, step);
     ck_assert_int_eq(pumit__loader_failed(loader), 0);
+    pumit__loader_release(loader);
+    CHECK_OK(pumit__loader_create(&loader, mixed, cases[_i].workers, cases[_i].ahead));
+    for (int64_t step = 0; step < 40; step++) check_step_of(loader, mixed, step);
+    check_step_of(loader, mixed, 7);
     pumit__loader_release(loader);
 }
 END_TEST
@@ -169,6 +185,12 @@ START_TEST(nothing_readable_is_an_error)
     pumit_tensor *none;
     double spacing[3];
     box_breaks = all_break;
+    pumit_tensor *nothing[3];
+    double spacings[3 * 3];
+    CHECK_OK(pumit__loader_create(&loader, mixed, cases[_i].workers, 1));
+    ck_assert_int_eq(pumit__loader_take(nothing, spacings, NULL, loader, 0), PUMIT_ERROR_IO);
+    for (int i = 0; i < 3; i++) ck_assert_ptr_null(nothing[i]);
+    pumit__loader_release(loader);
     CHECK_OK(pumit__loader_create(&loader, sampler, cases[_i].workers, 1));
     for (int64_t step = 0; step < 2; step++) {
         pumit__fail(PUMIT_ERROR_STATE, "something else");

@@ -73,10 +73,11 @@ static void write_mixed_set(void)
     png_write("set/f-flat.png", 6, 6, 8, 0, false, pixels); /* DA 5, one token of one voxel */
 }
 
+/* By image of that set: voxels of depth, degree of anisotropy. */
+static const int DEPTHS[6] = {16, 16, 6, 3, 8, 1}, DAS[6] = {0, 0, 2, 3, 0, 5};
+
 START_TEST(batches_have_one_bucket_each)
 {
-    /* By image: voxels of depth, degree of anisotropy. */
-    static const int depth[6] = {16, 16, 6, 3, 8, 1}, da[6] = {0, 0, 2, 3, 0, 5};
     int seen[6] = {0};
     write_mixed_set();
     pumit__sampler_options options = plain;
@@ -93,8 +94,8 @@ START_TEST(batches_have_one_bucket_each)
         ck_assert(shape[0] == 4 && shape[2] == 16 && shape[3] == 16 && shape[4] == 3);
         CHECK_OK(pumit_degree_of_anisotropy(&got, spacing));
         for (int b = 0; b < 4; b++) {
-            ck_assert_int_eq(shape[1], depth[images[b]]);
-            ck_assert_int_eq(got, da[images[b]]);
+            ck_assert_int_eq(shape[1], DEPTHS[images[b]]);
+            ck_assert_int_eq(got, DAS[images[b]]);
             seen[images[b]]++;
         }
         const float *values = values_of(batch);
@@ -105,6 +106,69 @@ START_TEST(batches_have_one_bucket_each)
     for (int i = 0; i < 6; i++) /* 200 each, give or take five deviations */
         ck_assert_msg(seen[i] > 90 && seen[i] < 320, "image %d: %d times", i, seen[i]);
     pumit__sampler_release(sampler);
+}
+END_TEST
+
+/* Each crop has its own image's size, and every image comes as often as its weight says, whatever the others are. */
+START_TEST(mixed_batches_have_all_kinds)
+{
+    int seen[6] = {0}, several = 0;
+    write_mixed_set();
+    pumit__sampler_options options = plain;
+    options.channels = 3;
+    options.mixed = true;
+    pumit__sampler *sampler = make_sampler(&options);
+    ck_assert_int_eq(pumit__sampler_tensors(sampler), 4);
+    for (int64_t step = 0; step < 300; step++) {
+        pumit_tensor *batch[4];
+        double spacing[4][3];
+        int64_t images[4];
+        int32_t got;
+        CHECK_OK(pumit__sampler_batch(batch, spacing[0], images, sampler, step));
+        for (int b = 0; b < 4; b++) {
+            const int64_t *shape = pumit_tensor_shape(batch[b]);
+            ck_assert(shape[0] == 1 && shape[2] == 16 && shape[3] == 16 && shape[4] == 3);
+            ck_assert_int_eq(shape[1], DEPTHS[images[b]]);
+            CHECK_OK(pumit_degree_of_anisotropy(&got, spacing[b]));
+            ck_assert_int_eq(got, DAS[images[b]]);
+            for (int other = 0; other < b; other++) ck_assert_int_ne(images[b], images[other]);
+            seen[images[b]]++;
+            pumit_tensor_release(batch[b]);
+        }
+        several += DAS[images[0]] != DAS[images[1]] || DAS[images[0]] != DAS[images[2]] ||
+                   DAS[images[0]] != DAS[images[3]];
+    }
+    ck_assert_int_eq(several, 300); /* three have DA 0, so four are never alike */
+    for (int i = 0; i < 6; i++)     /* 200 each, give or take six deviations */
+        ck_assert_msg(seen[i] > 150 && seen[i] < 250, "image %d: %d times", i, seen[i]);
+    pumit__sampler_release(sampler);
+}
+END_TEST
+
+START_TEST(a_mixed_step_is_a_pure_function)
+{
+    write_mixed_set();
+    pumit__sampler_options options = changed;
+    options.mixed = true;
+    pumit__sampler *first = make_sampler(&options), *second = make_sampler(&options);
+    for (int64_t step = 0; step < 20; step++) {
+        pumit_tensor *a[4], *b[4];
+        double spacing[2][4 * 3];
+        CHECK_OK(pumit__sampler_batch(b, spacing[1], NULL, second, step));
+        for (int i = 0; i < 4; i++) pumit_tensor_release(b[i]);
+        CHECK_OK(pumit__sampler_batch(a, spacing[0], NULL, first, 19 - step));
+        CHECK_OK(pumit__sampler_batch(b, spacing[1], NULL, second, 19 - step));
+        ck_assert(memcmp(spacing[0], spacing[1], sizeof spacing[0]) == 0);
+        for (int i = 0; i < 4; i++) {
+            ck_assert_int_eq(pumit_tensor_count(a[i]), pumit_tensor_count(b[i]));
+            ck_assert(memcmp(values_of(a[i]), values_of(b[i]),
+                             (size_t)pumit_tensor_count(a[i]) * 4) == 0);
+            pumit_tensor_release(a[i]);
+            pumit_tensor_release(b[i]);
+        }
+    }
+    pumit__sampler_release(first);
+    pumit__sampler_release(second);
 }
 END_TEST
 
@@ -381,6 +445,8 @@ Suite *suite_sampler(void)
     TCase *tcase = tcase_create("sampler");
     tcase_add_checked_fixture(tcase, files_setup, files_teardown);
     tcase_add_loop_test(tcase, batches_have_one_bucket_each, 0, 2);
+    tcase_add_test(tcase, mixed_batches_have_all_kinds);
+    tcase_add_test(tcase, a_mixed_step_is_a_pure_function);
     tcase_add_test(tcase, a_step_is_a_pure_function);
     tcase_add_test(tcase, plain_crops_are_pieces_of_the_image);
     tcase_add_test(tcase, images_of_a_batch_differ);

@@ -179,10 +179,10 @@ static void give_back(pumit__loader *loader, slot *at)
     pthread_mutex_unlock(&loader->lock);
 }
 
-pumit_status pumit__loader_take(pumit_tensor **out, double spacing[3], int64_t *indices,
+pumit_status pumit__loader_take(pumit_tensor **out, double *spacing, int64_t *indices,
                                 pumit__loader *loader, int64_t step)
 {
-    *out = NULL;
+    memset(out, 0, (size_t)pumit__sampler_tensors(loader->sampler) * sizeof *out);
     PUMIT__REQUIRE(step >= 0, "the batch of step %lld", (long long)step);
     slot *const at = wait_for(loader, step);
     loader->failed += at->crops.failed;

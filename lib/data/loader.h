@@ -20,7 +20,7 @@ pumit_status pumit__loader_create(pumit__loader **out, const pumit__sampler *sam
 void pumit__loader_release(pumit__loader *loader);
 
 /* As pumit__sampler_batch(). Steps one after the other come ready-made; after any other one the workers go on from there. */
-pumit_status pumit__loader_take(pumit_tensor **out, double spacing[3], int64_t *indices,
+pumit_status pumit__loader_take(pumit_tensor **out, double *spacing, int64_t *indices,
                                 pumit__loader *loader, int64_t step);
 
 /* Images that could not be read and were replaced, in all batches taken. */

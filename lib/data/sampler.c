@@ -311,55 +311,57 @@ static pumit__crop draw_crop(const pumit__sampler *s, const candidate *c, const 
 
 void pumit__crops_free(pumit__crops *crops)
 {
-    free(crops->indices);
-    free(crops->draws);
-    free(crops->gray);
+    free(crops->drawn);
     free(crops->values);
     *crops = (pumit__crops){0};
 }
 
-static int64_t values_of_one(const pumit__crops *crops)
+static int64_t voxels_of(const pumit__drawn *drawn)
 {
-    return crops->shape[1] * crops->shape[2] * crops->shape[3] * crops->shape[4];
+    return drawn->size[0] * drawn->size[1] * drawn->size[2];
 }
 
-/* Makes room for batches like the first crop. */
-static pumit_status reserve(pumit__crops *crops, const pumit__sampler *s, const candidate *first)
-{
-    const pumit__sampler_options *o = &s->options;
-    const int64_t shape[5] = {o->batch, first->depth_tokens * token_depth(o, first->da),
-                              o->tokens[1] * o->patch, o->tokens[2] * o->patch, o->channels};
-    memcpy(crops->shape, shape, sizeof shape);
-    memcpy(crops->spacing, first->spacing, sizeof crops->spacing);
-    crops->da = first->da;
-    crops->depth_tokens = first->depth_tokens;
-    const int64_t values = o->batch * values_of_one(crops);
-    if (pumit__grow(&crops->indices, &crops->indices_capacity, o->batch, sizeof *crops->indices) &&
-        pumit__grow(&crops->draws, &crops->draws_capacity, o->batch, sizeof *crops->draws) &&
-        pumit__grow(&crops->gray, &crops->gray_capacity, o->batch, sizeof *crops->gray) &&
-        pumit__grow(&crops->values, &crops->values_capacity, values, sizeof *crops->values))
-        return PUMIT_OK;
-    return pumit__fail_memory(values * (int64_t)sizeof *crops->values, "a batch");
-}
-
-static bool contains(const int64_t *values, int64_t count, int64_t value)
+static bool contains(const pumit__drawn *drawn, int64_t count, int64_t image)
 {
     for (int64_t i = 0; i < count; i++)
-        if (values[i] == value) return true;
+        if (drawn[i].image == image) return true;
     return false;
+}
+
+/* Room for crop number `b` behind those before it. */
+static pumit_status reserve(pumit__crops *crops, int64_t b, const pumit__sampler *s,
+                            const candidate *c)
+{
+    const pumit__sampler_options *o = &s->options;
+    if (!pumit__grow(&crops->drawn, &crops->drawn_capacity, o->batch, sizeof *crops->drawn))
+        return pumit__fail_memory(o->batch * (int64_t)sizeof *crops->drawn, "a batch");
+    pumit__drawn *const drawn = &crops->drawn[b];
+    *drawn = (pumit__drawn){.image = c->image,
+                            .size = {c->depth_tokens * token_depth(o, c->da),
+                                     o->tokens[1] * o->patch, o->tokens[2] * o->patch},
+                            .da = c->da,
+                            .depth_tokens = c->depth_tokens};
+    memcpy(drawn->spacing, c->spacing, sizeof drawn->spacing);
+    const int64_t values = voxels_of(drawn) * o->channels;
+    if (b > 0) drawn->at = drawn[-1].at + voxels_of(drawn - 1) * o->channels;
+    /* All of a batch of one kind at once: growing step by step would copy. */
+    const int64_t needed = drawn->at + values * (o->mixed ? 1 : o->batch - b);
+    if (pumit__grow(&crops->values, &crops->values_capacity, needed, sizeof *crops->values))
+        return PUMIT_OK;
+    return pumit__fail_memory(needed * (int64_t)sizeof *crops->values, "a batch");
 }
 
 /* A crop of the candidate as number `b` of the batch. */
 static pumit_status render_crop(pumit__crops *crops, int64_t b, pumit__crop_scratch *scratch,
                                 const pumit__sampler *s, const candidate *c, const pumit__dice *d)
 {
-    if (b == 0) PUMIT__TRY(reserve(crops, s, c));
+    const int64_t channels = s->options.channels;
     const entry *e = &s->entries[c->image];
     const pumit__crop crop = draw_crop(s, c, d);
-    crops->indices[b] = c->image;
-    crops->gray[b] = pumit__crop_channels(e->volume, s->options.channels) < s->options.channels;
-    return pumit__crop_render(crops->values + b * values_of_one(crops), e->volume, &e->window,
-                              &crop, s->options.channels, scratch);
+    PUMIT__TRY(reserve(crops, b, s, c));
+    crops->drawn[b].gray = pumit__crop_channels(e->volume, channels) < channels;
+    return pumit__crop_render(crops->values + crops->drawn[b].at, e->volume, &e->window, &crop,
+                              channels, scratch);
 }
 
 /* An image that cannot be read is left out, with a note; what concerns all is not. */
@@ -380,10 +382,12 @@ static pumit_status next_candidate(candidate *c, int64_t *draw, bool *fits,
                                    const pumit__sampler *s, int64_t step, int64_t k)
 {
     const pumit__dice d = dice_of(s, step, k);
-    *draw = k < most ? k : crops->draws[(int64_t)(pumit__roll(&d, MEMBER) * (double)count)];
+    const pumit__drawn *const drawn = crops->drawn;
+    *draw = k < most ? k : drawn[(int64_t)(pumit__roll(&d, MEMBER) * (double)count)].draw;
     PUMIT__TRY(draw_candidate(c, s, step, *draw));
-    *fits = count == 0 || (c->da == crops->da && c->depth_tokens == crops->depth_tokens);
-    if (k < most / 2 && contains(crops->indices, count, c->image)) *fits = false;
+    *fits = count == 0 || s->options.mixed ||
+            (c->da == drawn->da && c->depth_tokens == drawn->depth_tokens);
+    if (k < most / 2 && contains(drawn, count, c->image)) *fits = false;
     return PUMIT_OK;
 }
 
@@ -404,7 +408,7 @@ pumit_status pumit__sampler_render(pumit__crops *crops, pumit__crop_scratch *scr
         if (status != PUMIT_OK)
             PUMIT__TRY(leave_out(crops, status));
         else
-            crops->draws[count++] = draw;
+            crops->drawn[count++].draw = draw;
     }
     if (count == batch) return PUMIT_OK;
     return pumit__fail(status,
@@ -412,42 +416,60 @@ pumit_status pumit__sampler_render(pumit__crops *crops, pumit__crop_scratch *scr
                        (long long)crops->failed, crops->reason);
 }
 
-pumit_status pumit__sampler_hand_over(pumit_tensor **out, double spacing[3], int64_t *indices,
-                                      const pumit__sampler *s, const pumit__crops *crops)
+int64_t pumit__sampler_tensors(const pumit__sampler *s)
 {
-    const int64_t batch = crops->shape[0], channels = crops->shape[4], one = values_of_one(crops);
-    pumit_tensor *tensor;
+    return s->options.mixed ? s->options.batch : 1;
+}
+
+/* `n` crops of one size. */
+static pumit_status make_tensor(pumit_tensor **out, const pumit__sampler *s,
+                                const pumit__crops *crops, const pumit__drawn *drawn, int64_t n)
+{
+    const int64_t *const size = drawn->size, channels = s->options.channels;
+    const int64_t shape[5] = {n, size[0], size[1], size[2], channels}, voxels = voxels_of(drawn);
     void *data;
-    *out = NULL;
-    if (crops->failed > 0)
-        pumit__log(s->ctx, PUMIT_LOG_WARNING, "%lld images left out of a batch; the last: %s",
-                   (long long)crops->failed, crops->reason);
-    PUMIT__TRY(pumit_tensor_create(&tensor, s->ctx, PUMIT_F32, 5, crops->shape));
-    const pumit_status status = pumit_tensor_data(&data, tensor);
-    if (status != PUMIT_OK) {
-        pumit_tensor_release(tensor);
-        return status;
-    }
-    for (int64_t b = 0; b < batch; b++) {
-        float *dst = (float *)data + b * one;
-        const float *src = crops->values + b * one;
-        if (crops->gray[b])
-            pumit__repeat_gray(dst, src, one / channels, channels);
+    PUMIT__TRY(pumit_tensor_create(out, s->ctx, PUMIT_F32, 5, shape));
+    PUMIT__TRY(pumit_tensor_data(&data, *out));
+    for (int64_t b = 0; b < n; b++) {
+        float *dst = (float *)data + b * voxels * channels;
+        const float *src = crops->values + drawn[b].at;
+        if (drawn[b].gray)
+            pumit__repeat_gray(dst, src, voxels, channels);
         else
-            memcpy(dst, src, (size_t)one * sizeof *dst);
+            memcpy(dst, src, (size_t)(voxels * channels) * sizeof *dst);
     }
-    memcpy(spacing, crops->spacing, sizeof crops->spacing);
-    if (indices) memcpy(indices, crops->indices, (size_t)batch * sizeof *indices);
-    *out = tensor;
     return PUMIT_OK;
 }
 
-pumit_status pumit__sampler_batch(pumit_tensor **out, double spacing[3], int64_t *indices,
+pumit_status pumit__sampler_hand_over(pumit_tensor **out, double *spacing, int64_t *indices,
+                                      const pumit__sampler *s, const pumit__crops *crops)
+{
+    const int64_t batch = s->options.batch, tensors = pumit__sampler_tensors(s),
+                  n = batch / tensors;
+    pumit_status status = PUMIT_OK;
+    memset(out, 0, (size_t)tensors * sizeof *out);
+    if (crops->failed > 0)
+        pumit__log(s->ctx, PUMIT_LOG_WARNING, "%lld images left out of a batch; the last: %s",
+                   (long long)crops->failed, crops->reason);
+    for (int64_t i = 0; i < tensors && status == PUMIT_OK; i++) {
+        const pumit__drawn *const drawn = &crops->drawn[i * n];
+        status = make_tensor(&out[i], s, crops, drawn, n);
+        memcpy(spacing + 3 * i, drawn->spacing, sizeof drawn->spacing);
+    }
+    for (int64_t i = 0; i < tensors && status != PUMIT_OK; i++) {
+        pumit_tensor_release(out[i]);
+        out[i] = NULL;
+    }
+    for (int64_t b = 0; b < batch && indices; b++) indices[b] = crops->drawn[b].image;
+    return status;
+}
+
+pumit_status pumit__sampler_batch(pumit_tensor **out, double *spacing, int64_t *indices,
                                   const pumit__sampler *sampler, int64_t step)
 {
     pumit__crop_scratch scratch = {0};
     pumit__crops crops = {0};
-    *out = NULL;
+    memset(out, 0, (size_t)pumit__sampler_tensors(sampler) * sizeof *out);
     pumit_status status = pumit__sampler_render(&crops, &scratch, sampler, step);
     if (status == PUMIT_OK)
         status = pumit__sampler_hand_over(out, spacing, indices, sampler, &crops);
