@@ -7,6 +7,7 @@ static const cli_option OPTIONS[] = {
     {"tokenizer", 0, 's', "FILE", "tokenizer.file", "the trained tokenizer; required"},
     {"init", 0, 's', "PATH", "init", "start from a model, checkpoint, run or others' weights"},
     {"mask-layers", 0, 'j', "[I,...]", "vit.mask_layers", "blocks that see mask tokens"},
+    {"packing", 0, 'b', NULL, "train.packing", "batches of images of any spacing and depth"},
     {"recompute", 0, 'b', NULL, "train.recompute", "less memory, a third more time"},
     {"tokens", 0, 'j', "[D,H,W]", "train.tokens", "most tokens of a crop"},
     {"mask-ratio", 0, 'n', "X", "train.mask_ratio", "share of the tokens that is hidden"},

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CODES 8
 
@@ -486,8 +487,9 @@ START_TEST(runs_start_from_runs)
 }
 END_TEST
 
-/* Runs of 4 steps with 2 threads, two micro-batches a step, mask tokens in one block; "stop" 0: to the end. */
-static void run_with(const char *output, bool recompute, bool resume, int64_t stop)
+/* Runs of 4 steps with 2 threads, two micro-batches a step, mask tokens in one block; "stop" 0: to the end, -1: until it fails. `train`: options of
+ * "train" beside those. */
+static void run_with(const char *output, const char *train, bool resume, int64_t stop)
 {
     const char *path = files_path("set");
     run r = {0};
@@ -501,13 +503,17 @@ static void run_with(const char *output, bool recompute, bool resume, int64_t st
     CHECK_OK(pumit_config_set_string(config, "tokenizer.file",
                                      files_path("tokenizer/model.safetensors")));
     CHECK_OK(pumit_config_set_json(config, "vit.mask_layers", "[1]"));
-    CHECK_OK(pumit_config_set_bool(config, "train.recompute", recompute));
     CHECK_OK(pumit_config_set_bool(config, "resume", resume));
+    pumit_config *more = config_from(train);
+    CHECK_OK(pumit_config_merge(config, more));
+    pumit_config_release(more);
     CHECK_OK(pumit_dataset_open(&r.images, ctx, 1, &path, NULL));
     CHECK_OK(pumit_trainer_create(&r.trainer, ctx, r.images, NULL, config));
     pumit_config_release(config);
     pumit_trainer_set_progress(r.trainer, stop_at, &stop);
-    ck_assert_int_eq(pumit_trainer_run(r.trainer), stop ? PUMIT_ERROR_CANCELLED : PUMIT_OK);
+    ck_assert_int_eq(pumit_trainer_run(r.trainer), stop > 0   ? PUMIT_ERROR_CANCELLED
+                                                   : stop < 0 ? PUMIT_ERROR_STATE
+                                                              : PUMIT_OK);
     close_run(&r);
     pumit_context_release(ctx);
 }
@@ -534,6 +540,8 @@ static void check_same_end(const char *a, const char *b)
     for (int i = 0; i < 2; i++) pumit__safetensors_close(files[i]);
 }
 
+#define RECOMPUTE "{\"train\": {\"recompute\": true}}"
+
 START_TEST(runs_are_the_same_bit_for_bit)
 {
     run tokenizer;
@@ -541,14 +549,102 @@ START_TEST(runs_are_the_same_bit_for_bit)
     open_run(&tokenizer, "tokenizer", "tokenizer", NULL);
     CHECK_OK(pumit_trainer_run(tokenizer.trainer));
     close_run(&tokenizer);
-    run_with("kept", false, false, 0);
-    run_with("again", true, false, 0);
-    run_with("twice", true, false, 0);
-    run_with("broken", true, false, 3);
-    run_with("broken", true, true, 0);
+    run_with("kept", "{}", false, 0);
+    run_with("again", RECOMPUTE, false, 0);
+    run_with("twice", RECOMPUTE, false, 0);
+    run_with("broken", RECOMPUTE, false, 3);
+    run_with("broken", RECOMPUTE, true, 0);
     check_same_end("kept", "again");
     check_same_end("again", "twice");
     check_same_end("again", "broken");
+}
+END_TEST
+
+/* Beside the pictures of one kind, a volume of cubes and one of thick slices, of different sizes. */
+static void write_mixed_images(void)
+{
+    static float data[12 * 12 * 12];
+    write_images();
+    for (int i = 0; i < 12 * 12 * 12; i++)
+        data[i] = (float)pumit__random_uniform(3, 1, (uint64_t)i);
+    for (int n = 0; n < 2; n++) {
+        nifti_file file = nifti_plain(16, 32, 12, 12, n ? 6 : 12);
+        file.pixdim[3] = n ? 4 : 1;
+        nifti_write(n ? "set/thick.nii" : "set/cube.nii", &file, data, 12 * 12 * (n ? 6 : 12), 4);
+    }
+}
+
+static double first_figure(const char *output, const char *key)
+{
+    char name[64];
+    size_t bytes;
+    snprintf(name, sizeof name, "%s/metrics.jsonl", output);
+    uint8_t *const text = files_read(name, &bytes);
+    cJSON *const line = cJSON_ParseWithLength((const char *)text, bytes);
+    const double value = number(line, key);
+    cJSON_Delete(line);
+    free(text);
+    return value;
+}
+
+#define PACKED(workers)                                                                            \
+    "{\"train\": {\"packing\": true, \"batch\": 4, \"tokens\": [2, 2, 2], \"workers\": " workers   \
+    "}}"
+
+/* Batches of images of different kinds: the same losses with any number of workers, and after a break. */
+START_TEST(packed_runs_go_on_as_they_were)
+{
+    run tokenizer;
+    write_mixed_images();
+    open_run(&tokenizer, "tokenizer", "tokenizer", NULL);
+    CHECK_OK(pumit_trainer_run(tokenizer.trainer));
+    close_run(&tokenizer);
+    run_with("packed", PACKED("0"), false, 0);
+    run_with("ahead", PACKED("3"), false, 0);
+    run_with("broken", PACKED("1"), false, 3);
+    run_with("broken", PACKED("2"), true, 0);
+    check_same_end("packed", "ahead");
+    check_same_end("packed", "broken");
+    /* Two batches of four images: one of 4 or 8 tokens each, and not all of a kind. */
+    const double tokens = first_figure("packed", "tokens"), da = first_figure("packed", "da");
+    ck_assert(tokens > 8 * 4 && tokens < 8 * 8);
+    ck_assert(da > 0 && da < 5);
+}
+END_TEST
+
+/* Of a step that was skipped each crop is kept, micro-batch by micro-batch. */
+START_TEST(packed_batches_that_fail_are_kept)
+{
+    run tokenizer;
+    pumit__safetensors *file;
+    char name[64];
+    bool flat = false, deep = false;
+    write_mixed_images();
+    open_run(&tokenizer, "tokenizer", "tokenizer", NULL);
+    CHECK_OK(pumit_trainer_run(tokenizer.trainer));
+    close_run(&tokenizer);
+    run_with("diverged",
+             "{\"train\": {\"packing\": true, \"batch\": 4, \"tokens\": [2, 2, 2], \"warmup\": 0,"
+             " \"steps\": 20, \"most_skipped\": 2, \"learning_rate\": 1e30}}",
+             false, -1);
+    int step = 1;
+    do snprintf(name, sizeof name, "diverged/bad-batch-step-%09d.safetensors", step++);
+    while (step < 20 && access(files_path(name), F_OK) != 0);
+    CHECK_OK(pumit__safetensors_open(&file, files_path(name)));
+    ck_assert_int_eq(pumit__safetensors_count(file), 2 * 4);
+    for (int i = 0; i < 2 * 4; i++) {
+        snprintf(name, sizeof name, "image.%d", i);
+        const pumit__safetensors_entry *const entry = pumit__safetensors_find(file, name);
+        ck_assert(entry && entry->ndim == 5 && entry->shape[0] == 1);
+        flat = flat || entry->shape[1] == 1;
+        deep = deep || entry->shape[1] > 1;
+        snprintf(name, sizeof name, "images.%d", i);
+        cJSON *const names = cJSON_Parse(pumit__safetensors_metadata(file, name));
+        ck_assert_int_eq(cJSON_GetArraySize(names), 1);
+        cJSON_Delete(names);
+    }
+    ck_assert(flat && deep);
+    pumit__safetensors_close(file);
 }
 END_TEST
 
@@ -587,6 +683,8 @@ Suite *suite_recipe_vit(void)
     tcase_add_test(tests, norms_by_block);
     tcase_add_test(tests, runs_start_from_runs);
     tcase_add_test(tests, runs_are_the_same_bit_for_bit);
+    tcase_add_test(tests, packed_runs_go_on_as_they_were);
+    tcase_add_test(tests, packed_batches_that_fail_are_kept);
     tcase_add_test(tests, starts_that_are_refused);
     suite_add_tcase(suite, tests);
     return suite;

@@ -90,6 +90,9 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  * Keys of recipe "vit", whose loss is that of pumit_vit_mim_loss():
  * - "tokenizer.file": the trained tokenizer's model file; required.
  * - "train.mask_ratio" (0.55): share of the tokens that is hidden. "vit.mask_layers": the blocks that see mask tokens.
+ * - "train.packing" (false): true draws each image of a batch by itself, whatever its spacing and depth, and lays the tokens of all end to end, as
+ *   pumit_vit_mim_loss_packed() does; false: all images of a batch have one degree of anisotropy and one depth, as published. Validation
+ *   judges by batches of the latter kind in both cases.
  * - "train.recompute" (false): true computes the inside of each block again in backward instead of keeping it, which takes about a third more
  *   time and an eighth of what a step keeps of blocks; losses are the same.
  * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.

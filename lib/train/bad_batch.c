@@ -8,13 +8,46 @@
 
 #define MOST_WRITTEN 3 /* and the one that ends the run: a folder full of them tells no more */
 
-/* One micro-batch. `indices` has room for a batch. */
-static pumit_status draw_again(pumit_tensor **image, double spacing[3], int64_t *indices,
-                               int64_t *count, const pumit_trainer *t, int64_t draw)
+/* What a micro-batch consists of: tensors of so many images each. */
+typedef struct {
+    int64_t tensors, each;
+    pumit_tensor **images;
+    double *spacing;  /* (tensors, 3) */
+    int64_t *indices; /* (train.batch) */
+} micro_batch;
+
+static pumit_status make_room(micro_batch *m, const pumit_trainer *t)
 {
-    *count = t->options.batch;
-    if (t->batches) return pumit__batches_take(image, spacing, indices, count, t->batches, draw);
-    return pumit__sampler_batch(image, spacing, indices, t->sampler, draw);
+    const int64_t tensors = t->batches ? 1 : pumit__sampler_tensors(t->sampler);
+    *m = (micro_batch){.tensors = tensors};
+    m->images = pumit__calloc(tensors, (int64_t)sizeof(pumit_tensor *));
+    m->spacing = pumit__calloc(3 * tensors, (int64_t)sizeof *m->spacing);
+    m->indices = pumit__calloc(t->options.batch, (int64_t)sizeof *m->indices);
+    if (m->images && m->spacing && m->indices) return PUMIT_OK;
+    return pumit__fail_memory(32 * tensors + 8 * t->options.batch, "a batch");
+}
+
+static void empty(micro_batch *m)
+{
+    for (int64_t i = 0; i < m->tensors; i++) {
+        pumit_tensor_release(m->images[i]);
+        m->images[i] = NULL;
+    }
+}
+
+static void free_room(micro_batch *m)
+{
+    free(m->images);
+    free(m->spacing);
+    free(m->indices);
+}
+
+static pumit_status draw_again(micro_batch *m, const pumit_trainer *t, int64_t draw)
+{
+    if (t->batches)
+        return pumit__batches_take(m->images, m->spacing, m->indices, &m->each, t->batches, draw);
+    m->each = t->options.batch / m->tensors;
+    return pumit__sampler_batch(m->images, m->spacing, m->indices, t->sampler, draw);
 }
 
 static pumit_status set_text(cJSON *metadata, const char *name, int64_t i, cJSON *value)
@@ -55,47 +88,54 @@ static pumit_status take(pumit__safetensors_entry *entry, char *name, int64_t i,
     return pumit_tensor_read(image, PUMIT_F32, data, entry->bytes);
 }
 
+/* Tensors first, first + 1, ... */
+static pumit_status take_all(pumit__safetensors_entry *entries, char (*names)[32], cJSON *metadata,
+                             int64_t first, const micro_batch *m, const pumit_trainer *t)
+{
+    for (int64_t i = 0; i < m->tensors; i++) {
+        PUMIT__TRY(take(&entries[first + i], names[first + i], first + i, m->images[i]));
+        PUMIT__TRY(describe(metadata, first + i, m->spacing + 3 * i, m->indices + i * m->each,
+                            m->each, t));
+    }
+    return PUMIT_OK;
+}
+
 static pumit_status gather(pumit__safetensors_entry *entries, char (*names)[32], cJSON *metadata,
-                           const pumit_trainer *t)
+                           micro_batch *m, const pumit_trainer *t)
 {
     const int64_t count = t->options.accumulate;
-    int64_t *indices = pumit__calloc(t->options.batch, (int64_t)sizeof *indices);
-    if (!indices) return pumit__fail_memory(8 * t->options.batch, "a batch");
     pumit_status status = PUMIT_OK;
     for (int64_t i = 0; i < count && status == PUMIT_OK; i++) {
-        pumit_tensor *image;
-        double spacing[3];
-        int64_t images;
-        status = draw_again(&image, spacing, indices, &images, t, (t->step - 1) * count + i);
-        if (status != PUMIT_OK) break;
-        status = take(&entries[i], names[i], i, image);
-        pumit_tensor_release(image);
-        if (status == PUMIT_OK) status = describe(metadata, i, spacing, indices, images, t);
+        status = draw_again(m, t, (t->step - 1) * count + i);
+        if (status == PUMIT_OK) status = take_all(entries, names, metadata, i * m->tensors, m, t);
+        empty(m);
     }
-    free(indices);
     return status;
 }
 
 /* *path: free with free(). */
 static pumit_status write_batch(char **path, const pumit_trainer *t)
 {
-    const int64_t count = t->options.accumulate;
+    micro_batch m;
     char name[64], step[32];
     snprintf(name, sizeof name, "bad-batch-step-%09lld.safetensors", (long long)t->step);
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     PUMIT__TRY(pumit__run_path(path, t, name));
+    pumit_status status = make_room(&m, t);
+    const int64_t count = t->options.accumulate * m.tensors;
     pumit__safetensors_entry *entries = pumit__calloc(count, (int64_t)sizeof *entries);
     char(*names)[32] = pumit__calloc(count, (int64_t)sizeof *names);
     cJSON *metadata = cJSON_CreateObject();
-    pumit_status status =
-        entries && names && metadata ? PUMIT_OK : pumit__fail_memory(64 * count, "a batch");
+    if (status == PUMIT_OK && !(entries && names && metadata))
+        status = pumit__fail_memory(64 * count, "a batch");
     if (status == PUMIT_OK)
         status = pumit__json_set(metadata, "pumit.model", cJSON_CreateString("batch"));
     if (status == PUMIT_OK) status = pumit__json_set(metadata, "step", cJSON_CreateString(step));
-    if (status == PUMIT_OK) status = gather(entries, names, metadata, t);
+    if (status == PUMIT_OK) status = gather(entries, names, metadata, &m, t);
     if (status == PUMIT_OK) status = pumit__safetensors_write(*path, entries, count, metadata);
     for (int64_t i = 0; entries && i < count; i++) free((void *)(uintptr_t)entries[i].data);
     cJSON_Delete(metadata);
+    free_room(&m);
     free(names);
     free(entries);
     if (status == PUMIT_OK) return PUMIT_OK;

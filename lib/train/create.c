@@ -183,13 +183,15 @@ pumit_status pumit__keep_section(pumit_trainer *t, const char *name, const pumit
     return status;
 }
 
-pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3])
+pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3],
+                                  bool mixed)
 {
     pumit__sampler_options options = {
         .batch = t->options.batch,
         .channels = channels,
         .patch = patch[1],
         .seed = (uint64_t)t->options.seed,
+        .mixed = mixed,
         .augment = t->options.augment != 0,
         .balance = t->options.balance,
         .scale_range = {t->options.scale_range[0], t->options.scale_range[1]},
@@ -200,6 +202,7 @@ pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int6
     PUMIT__TRY(pumit__sampler_create(&t->sampler, t->ctx, t->train, &options));
     PUMIT__TRY(
         pumit__loader_create(&t->loader, t->sampler, t->options.workers, t->options.prefetch));
+    options.mixed = false;
     options.augment = false;
     options.balance = 1; /* every degree of anisotropy is judged */
     options.seed ^= pumit__random_stream("train.judge");

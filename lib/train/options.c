@@ -63,6 +63,7 @@ static const struct option {
     {"low_resolution_probability", REAL, AT(low_resolution_probability), 0, 1},
     {"tone_probability", REAL, AT(tone_probability), 0, 1},
     {"recompute", FLAG, AT(recompute), 0, 1},
+    {"packing", FLAG, AT(packing), 0, 1},
     {"norms_every", WHOLE, AT(norms_every), 0, 1e12},
     {"task", TEXT, AT(task), 0, 0},
     {"class_weights", ANY, 0, 0, 0},        /* the recipe reads it, as it knows the classes */

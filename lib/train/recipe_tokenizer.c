@@ -152,7 +152,7 @@ static pumit_status open_data(pumit_trainer *t)
                                "give 'discriminator.channels' fewer, or set 'train.gan_weight' to "
                                "0"));
     return pumit__open_samplers(t, pumit_tokenizer_channels(t->tokenizer),
-                                pumit_tokenizer_patch(t->tokenizer));
+                                pumit_tokenizer_patch(t->tokenizer), false);
 }
 
 /* ------------------------------------------------------------------------------------------ one step */

@@ -51,7 +51,8 @@ static pumit_status create(pumit_trainer *t)
 
 static pumit_status open_data(pumit_trainer *t)
 {
-    return pumit__open_samplers(t, pumit_vit_channels(t->vit), pumit_vit_patch(t->vit));
+    return pumit__open_samplers(t, pumit_vit_channels(t->vit), pumit_vit_patch(t->vit),
+                                t->options.packing != 0);
 }
 
 /* Visible tokens of draw number `draw` for images (N, D, H, W, C). */
@@ -67,20 +68,43 @@ static pumit_status choose_visible(pumit_tensor **out, pumit_trainer *t, pumit_t
                                     t->options.mask_ratio, seed);
 }
 
-/* Takes `image`. */
-static pumit_status mim_loss(pumit_tensor **out, pumit__mim_terms *terms, pumit_trainer *t,
-                             pumit_tensor *image, const double spacing[3], const char *stream,
-                             int64_t draw)
+/* A batch: `count` tensors of images, each with its spacing and its visible tokens. */
+typedef struct {
+    int64_t count;
+    pumit_tensor **images, **visible;
+    double *spacing; /* (count, 3) */
+} packed;
+
+static pumit_status make_room(packed *p, int64_t count)
 {
-    pumit_tensor *visible = NULL;
-    *out = NULL;
-    pumit_status status = choose_visible(&visible, t, image, spacing, stream, draw);
-    if (status == PUMIT_OK)
-        status = pumit__vit_mim_loss_terms(out, terms, t->vit, t->tokenizer, 1, &image, spacing,
-                                           &visible);
-    pumit_tensor_release(visible);
-    pumit_tensor_release(image);
-    return status;
+    *p = (packed){.count = count};
+    p->images = pumit__calloc(count, (int64_t)sizeof(pumit_tensor *));
+    p->visible = pumit__calloc(count, (int64_t)sizeof(pumit_tensor *));
+    p->spacing = pumit__calloc(3 * count, (int64_t)sizeof *p->spacing);
+    if (p->images && p->visible && p->spacing) return PUMIT_OK;
+    return pumit__fail_memory(40 * count, "a batch");
+}
+
+static void free_packed(packed *p)
+{
+    for (int64_t i = 0; i < p->count; i++) {
+        if (p->images) pumit_tensor_release(p->images[i]);
+        if (p->visible) pumit_tensor_release(p->visible[i]);
+    }
+    free(p->images);
+    free(p->visible);
+    free(p->spacing);
+}
+
+/* The loss of batch `draw`, its images there already. */
+static pumit_status mim_loss(pumit_tensor **out, pumit__mim_terms *terms, pumit_trainer *t,
+                             const packed *p, const char *stream, int64_t draw)
+{
+    for (int64_t i = 0; i < p->count; i++)
+        PUMIT__TRY(choose_visible(&p->visible[i], t, p->images[i], p->spacing + 3 * i, stream,
+                                  draw * p->count + i));
+    return pumit__vit_mim_loss_terms(out, terms, t->vit, t->tokenizer, p->count, p->images,
+                                     p->spacing, p->visible);
 }
 
 /* Adds a share of what a loss told. */
@@ -92,22 +116,37 @@ static void add_terms(pumit__figures *figures, const pumit__mim_terms *terms, do
     pumit__figures_add(figures, "target_entropy", share * terms->entropy);
 }
 
+static pumit_status mean_da(double *out, const packed *p)
+{
+    *out = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        int32_t da;
+        PUMIT__TRY(pumit_degree_of_anisotropy(&da, p->spacing + 3 * i));
+        *out += da / (double)p->count;
+    }
+    return PUMIT_OK;
+}
+
 static pumit_status loss(pumit_tensor **out, pumit__figures *figures, pumit_trainer *t,
                          int64_t draw)
 {
     const double share = 1 / (double)t->options.accumulate;
     pumit__mim_terms terms;
-    pumit_tensor *image;
-    double spacing[3], value = 0;
-    int32_t da = 0;
-    PUMIT__TRY(pumit__loader_take(&image, spacing, NULL, t->loader, draw));
-    PUMIT__TRY(mim_loss(out, &terms, t, image, spacing, "train.mask", draw));
-    pumit_status status = pumit_degree_of_anisotropy(&da, spacing);
-    if (status == PUMIT_OK) status = pumit_tensor_item(&value, *out);
+    pumit_status status;
+    packed p;
+    double value, da;
+    *out = NULL;
+    PUMIT__GO(make_room(&p, pumit__sampler_tensors(t->sampler)));
+    PUMIT__GO(pumit__loader_take(p.images, p.spacing, NULL, t->loader, draw));
+    PUMIT__GO(mim_loss(out, &terms, t, &p, "train.mask", draw));
+    PUMIT__GO(mean_da(&da, &p));
+    PUMIT__GO(pumit_tensor_item(&value, *out));
     add_terms(figures, &terms, value, share);
     pumit__figures_add(figures, "tokens", (double)terms.tokens);
     pumit__figures_add(figures, "mask_ratio", share * (double)terms.masked / (double)terms.tokens);
     pumit__figures_add(figures, "da", share * da);
+out:
+    free_packed(&p);
     return status;
 }
 
@@ -129,18 +168,28 @@ static pumit_status measure(pumit__figures *figures, pumit_trainer *t)
     return PUMIT_OK;
 }
 
+static pumit_status judge(double *value, pumit__mim_terms *terms, pumit_trainer *t, int64_t i)
+{
+    pumit_tensor *tensor = NULL;
+    pumit_status status;
+    packed p;
+    PUMIT__GO(make_room(&p, pumit__sampler_tensors(t->judge_sampler)));
+    PUMIT__GO(pumit__sampler_batch(p.images, p.spacing, NULL, t->judge_sampler, i));
+    PUMIT__GO(mim_loss(&tensor, terms, t, &p, "judge.mask", i));
+    PUMIT__GO(pumit_tensor_item(value, tensor));
+out:
+    pumit_tensor_release(tensor);
+    free_packed(&p);
+    return status;
+}
+
 static pumit_status validate(pumit__figures *figures, pumit_trainer *t)
 {
     for (int64_t i = 0; i < t->options.validate_batches; i++) {
         const double share = 1 / (double)t->options.validate_batches;
         pumit__mim_terms terms;
-        pumit_tensor *image, *tensor;
-        double spacing[3], value = 0;
-        PUMIT__TRY(pumit__sampler_batch(&image, spacing, NULL, t->judge_sampler, i));
-        PUMIT__TRY(mim_loss(&tensor, &terms, t, image, spacing, "judge.mask", i));
-        const pumit_status status = pumit_tensor_item(&value, tensor);
-        pumit_tensor_release(tensor);
-        PUMIT__TRY(status);
+        double value;
+        PUMIT__TRY(judge(&value, &terms, t, i));
         pumit__figures_add(figures, "loss", share * value);
         add_terms(figures, &terms, value, share);
     }

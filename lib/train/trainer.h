@@ -66,7 +66,7 @@ typedef struct {
     double spacing[3], foreground, thick;
     double noise_probability, blur_probability, low_resolution_probability, tone_probability;
     int64_t flips[3]; /* 1: along that axis */
-    int32_t augment, events, recompute;
+    int32_t augment, events, recompute, packing;
     const char *lpips;    /* a path, NULL: none; borrowed from the config, as are other texts */
     const char *task;     /* NULL: what the labels are */
     const char *schedule; /* NULL: cosine */
@@ -168,8 +168,10 @@ pumit_status pumit__train_options_read(pumit_trainer *t);
 /* layer_decay.c: the learning rates of a transformer's layers, as "rate_factors" for the optimiser of a model that has it as "backbone". */
 pumit_status pumit__layer_decay(pumit_config *optimizer, const pumit_module *vit, double decay);
 
-/* create.c: samplers of crops over the training images, and without augmentation over the judged ones. */
-pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3]);
+/* create.c: samplers of crops over the training images, and without augmentation over the judged ones. `mixed`: of those to learn
+ * from; batches to judge by have one degree of anisotropy each, so that runs of both kinds are judged alike. */
+pumit_status pumit__open_samplers(pumit_trainer *t, int64_t channels, const int64_t patch[3],
+                                  bool mixed);
 /* Another part for the recipe's create(); its optimiser is made with the run's settings. */
 pumit_status pumit__add_part(pumit_trainer *t, const char *name, pumit_module *module);
 /* A model's section of the config; its "seed" is train.seed unless set. */
