@@ -6,31 +6,72 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define MOST_IMAGES 4096
+#define MOST_TOKENS 2048 /* at a time, of several images: memory grows with them */
+
 static const cli_option OPTIONS[] = {
     {"weights", 0, 's', "TYPE", "weight_type", "hold matrices as f32, bf16 or f16; default: f32"},
     {"split", 0, 's', "NAME", "split", "which split of .npz and .csv data: train, val, test"},
+    {"batch", 0, 'i', "N", "batch",
+     "most images at a time (16), as long as they have 2048 tokens at most"},
     {"output", 'o', 's', "FILE", NULL, "write there instead of stdout"},
     {0}};
 
 typedef struct {
     const char *name;
+    const pumit_volume *image;
     int32_t da;
     double spacing[3];
     int64_t tokens;
-    double *values; /* (dim) */
+    const double *values; /* (dim) */
 } row;
 
-static pumit_status embed(row *r, int64_t dim, pumit_vit *model, cli *c, const pumit_volume *image)
+/* Images that go through the transformer together. */
+typedef struct {
+    int64_t dim, most, count, tokens;
+    row *rows;                    /* (most) */
+    const pumit_volume **volumes; /* (most) */
+    double *values;               /* (most, dim) */
+} batch;
+
+static bool make_batch(batch *b, int64_t dim, int64_t most)
 {
-    pumit_tensor *vector;
-    r->da = pumit_volume_anisotropy(image);
-    pumit_volume_spacing(image, r->spacing);
-    pumit_status status = cli_tokens(&r->tokens, NULL, c, image, model);
+    *b = (batch){.dim = dim, .most = most};
+    b->rows = calloc((size_t)most, sizeof *b->rows);
+    b->volumes = calloc((size_t)most, sizeof *b->volumes);
+    b->values = calloc((size_t)most, (size_t)dim * sizeof *b->values);
+    return b->rows && b->volumes && b->values;
+}
+
+static void free_batch(batch *b)
+{
+    free(b->rows);
+    free(b->volumes);
+    free(b->values);
+}
+
+static pumit_status describe(row *r, cli *c, pumit_vit *model, const pumit_dataset *images,
+                             int64_t i)
+{
+    r->name = pumit_dataset_name(images, i);
+    r->image = pumit_dataset_volume(images, i);
+    r->da = pumit_volume_anisotropy(r->image);
+    pumit_volume_spacing(r->image, r->spacing);
+    return cli_tokens(&r->tokens, NULL, c, r->image, model);
+}
+
+static pumit_status embed(batch *b, pumit_vit *model)
+{
+    pumit_tensor *vectors;
+    for (int64_t i = 0; i < b->count; i++) {
+        b->volumes[i] = b->rows[i].image;
+        b->rows[i].values = b->values + i * b->dim;
+    }
+    pumit_status status = pumit_vit_embed_packed(&vectors, model, b->count, b->volumes);
     if (status != PUMIT_OK) return status;
-    status = pumit_vit_embed(&vector, model, image);
-    if (status != PUMIT_OK) return status;
-    status = pumit_tensor_read(vector, PUMIT_F64, r->values, dim * (int64_t)sizeof *r->values);
-    pumit_tensor_release(vector);
+    status = pumit_tensor_read(vectors, PUMIT_F64, b->values,
+                               b->count * b->dim * (int64_t)sizeof *b->values);
+    pumit_tensor_release(vectors);
     return status;
 }
 
@@ -61,40 +102,63 @@ static void print_header(FILE *out, int64_t dim)
     fputc('\n', out);
 }
 
-/* `out` NULL: everything goes into `list`. */
-static int embed_all(cli *c, pumit_vit *model, const pumit_dataset *images, FILE *out, cJSON *list)
+/* Embeds and prints what the batch holds; it is empty then. `out` NULL: everything goes into `list`. */
+static pumit_status flush(batch *b, pumit_vit *model, FILE *out, cJSON *list)
 {
-    const int64_t dim = pumit_vit_dim(model);
-    row r = {.values = calloc((size_t)dim, sizeof *r.values)};
-    pumit_status status = PUMIT_OK;
-    if (!r.values) return cli_fail_with(c, "out of memory");
-    if (out) print_header(out, dim);
-    for (int64_t i = 0; i < pumit_dataset_count(images) && status == PUMIT_OK; i++) {
-        r.name = pumit_dataset_name(images, i);
-        status = embed(&r, dim, model, c, pumit_dataset_volume(images, i));
-        if (status != PUMIT_OK) break;
+    const pumit_status status = b->count > 0 ? embed(b, model) : PUMIT_OK;
+    for (int64_t i = 0; i < b->count && status == PUMIT_OK; i++)
         if (out)
-            print_row(out, &r, dim);
+            print_row(out, &b->rows[i], b->dim);
         else
-            cJSON_AddItemToArray(list, row_json(&r, dim));
+            cJSON_AddItemToArray(list, row_json(&b->rows[i], b->dim));
+    b->count = b->tokens = 0;
+    return status;
+}
+
+static pumit_status embed_each(batch *b, cli *c, pumit_vit *model, const pumit_dataset *images,
+                               FILE *out, cJSON *list)
+{
+    pumit_status status = PUMIT_OK;
+    for (int64_t i = 0; i < pumit_dataset_count(images) && status == PUMIT_OK; i++) {
+        row r = {0};
+        status = describe(&r, c, model, images, i);
+        if (status == PUMIT_OK && (b->count == b->most || b->tokens + r.tokens > MOST_TOKENS))
+            status = flush(b, model, out, list);
+        b->rows[b->count++] = r;
+        b->tokens += r.tokens;
     }
-    free(r.values);
+    return status == PUMIT_OK ? flush(b, model, out, list) : status;
+}
+
+static int embed_all(cli *c, pumit_vit *model, const pumit_dataset *images, int64_t most, FILE *out,
+                     cJSON *list)
+{
+    batch b;
+    const bool made = make_batch(&b, pumit_vit_dim(model), most);
+    if (made && out) print_header(out, b.dim);
+    const pumit_status status = made ? embed_each(&b, c, model, images, out, list) : PUMIT_OK;
+    free_batch(&b);
+    if (!made) return cli_fail_with(c, "out of memory");
     return status == PUMIT_OK ? CLI_DONE : cli_fail(c);
 }
 
 static int run(cli *c, pumit_vit *model, const pumit_dataset *images)
 {
+    int64_t most;
+    if (pumit_config_get_int(&most, c->config, "batch", 16) != PUMIT_OK) return cli_fail(c);
+    if (most < 1 || most > MOST_IMAGES)
+        return cli_wrong_usage(c, "--batch is %lld; it is 1 to %d", (long long)most, MOST_IMAGES);
     cli_tell_warnings(c);
     if (c->json) {
         cJSON *list = cJSON_CreateArray();
-        const int result = embed_all(c, model, images, NULL, list);
+        const int result = embed_all(c, model, images, most, NULL, list);
         if (result == CLI_DONE) return cli_print_json(c, list);
         cJSON_Delete(list);
         return result;
     }
     FILE *out = cli_open_output(c);
     if (!out) return CLI_FAILED;
-    const int result = embed_all(c, model, images, out, NULL);
+    const int result = embed_all(c, model, images, most, out, NULL);
     const int closed = cli_close_output(c, out);
     return result == CLI_DONE ? closed : result;
 }

@@ -552,6 +552,54 @@ START_TEST(labels_run_through_all)
 }
 END_TEST
 
+/* Images of several sizes and spacings; *count: numbers in all embeddings. free() them. */
+static double *embeddings(const char *options, int *count)
+{
+    cJSON *rows = parsed(runf("pumit-embed --json %s %s %s", options,
+                              files_path("vit/model.safetensors"), files_path("several")));
+    double *const values = malloc(6 * 16 * sizeof *values);
+    ck_assert_ptr_nonnull(values);
+    *count = 0;
+    for (const cJSON *row = rows->child; row; row = row->next)
+        for (const cJSON *v = cJSON_GetObjectItem(row, "embedding")->child; v; v = v->next)
+            if (*count < 6 * 16) values[(*count)++] = v->valuedouble;
+    cJSON_Delete(rows);
+    return values;
+}
+
+static void check_embeddings(void)
+{
+    static const char *const OPTIONS[] = {"--batch 1", "--batch 4", ""};
+    static float voxels[20 * 20 * 8];
+    static uint8_t pixels[60 * 40];
+    double *values[3];
+    int count;
+    files_folder("several");
+    for (int n = 0; n < 3; n++) {
+        char name[32];
+        nifti_file file = nifti_plain(16, 32, 20, 20, 8);
+        file.pixdim[3] = 1 + 2 * n;
+        for (int i = 0; i < 20 * 20 * 8; i++) voxels[i] = (float)(i * (n + 3) % 101);
+        for (int i = 0; i < 60 * 40; i++) pixels[i] = (uint8_t)(i * (n + 3) % 251);
+        snprintf(name, sizeof name, "several/%d.nii", n);
+        nifti_write(name, &file, voxels, 20 * 20 * 8, 4);
+        snprintf(name, sizeof name, "several/%d.png", n);
+        png_write(name, n == 1 ? 40 : 60, n == 1 ? 60 : 40, 8, 0, false, pixels);
+    }
+    for (int k = 0; k < 3; k++) {
+        values[k] = embeddings(OPTIONS[k], &count);
+        ck_assert_int_eq(count, 6 * 16);
+        for (int i = 0; i < count; i++)
+            ck_assert(fabs(values[k][i] - values[0][i]) <= 1e-5 * (1 + fabs(values[0][i])));
+    }
+    ck_assert(memcmp(values[0], values[0] + 16, 16 * sizeof(double)) != 0);
+    for (int k = 0; k < 3; k++) free(values[k]);
+    const answer *a = runf("pumit-embed --batch 0 %s %s", files_path("vit/model.safetensors"),
+                           files_path("several"));
+    ck_assert_int_eq(a->status, 2);
+    ck_assert_ptr_nonnull(strstr(a->err, "--batch"));
+}
+
 START_TEST(one_run_through_all)
 {
     char option[512];
@@ -569,6 +617,7 @@ START_TEST(one_run_through_all)
     ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(rows->child, "embedding")), 16);
     ck_assert_double_eq(number(rows->child, "da"), 5);
     cJSON_Delete(rows);
+    check_embeddings();
     const uint8_t pixels[40 * 40] = {9, 200, 7};
     png_write("picture.png", 40, 40, 8, 0, false, pixels);
     check_done(runf("pumit-reconstruct %s %s --vit %s -o %s", files_path("tok/model.safetensors"),
