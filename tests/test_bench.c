@@ -93,6 +93,23 @@ START_TEST(steps_are_counted)
 }
 END_TEST
 
+/* Cases without an image, whose limit is the memory's bandwidth or none. */
+START_TEST(weights_are_stepped_and_loaded)
+{
+    cJSON *tree = parsed(bench("optimizer-step", "--json --quiet"));
+    const cJSON *row = row_by(tree, "libpumit");
+    const double weights = number(row, "gradients_mib") * 1024 * 1024;
+    ck_assert(fabs(number(row, "gbyte") - 7e-9 * weights) <= 1e-12);
+    ck_assert(number(row, "triad_gbs") > 0 && number(row, "share") > 0);
+    cJSON_Delete(tree);
+    tree = parsed(bench("load-vit-b", "--json --quiet"));
+    row = row_by(tree, "libpumit");
+    ck_assert(number(row, "seconds") > 0 && number(row, "weights_mib") > 0);
+    ck_assert_ptr_null(cJSON_GetObjectItemCaseSensitive(row, "share"));
+    cJSON_Delete(tree);
+}
+END_TEST
+
 /* One that prints what a peer prints, and more. */
 START_TEST(peers_stand_beside)
 {
@@ -153,6 +170,7 @@ Suite *suite_bench(void)
     tcase_add_test(all, cases_are_listed);
     tcase_add_test(all, results_are_json);
     tcase_add_test(all, steps_are_counted);
+    tcase_add_test(all, weights_are_stepped_and_loaded);
     tcase_add_test(all, peers_stand_beside);
     tcase_add_test(all, failures_are_told);
     tcase_add_test(all, peers_may_fail);

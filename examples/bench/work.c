@@ -366,7 +366,7 @@ static pumit_status call_mim_step(work *w)
 /* The smallest image that gives every parameter a gradient. */
 static pumit_status setup_optimizer_step(work *w)
 {
-    static const int64_t size[3] = {1, 32, 32};
+    static const int64_t size[3] = {16, 32, 32};
     pumit_config *config = NULL;
     TRY(setup_mim(w, size));
     pumit_status status = pumit_config_create(&config);
