@@ -8,10 +8,12 @@
 
 #include <string.h>
 
+#define MOST_SPREAD_ROWS 256
+
 /** What a primitive is made for. */
 typedef struct {
     int32_t b_dtype, trans_b, bias, adds; /* adds: c += */
-    int64_t m, n, k, lda, ldb, ldc;
+    int64_t m, n, k, lda, ldb;
 } product_key;
 
 _Static_assert(sizeof(product_key) <= PUMIT__DNNL_KEY, "the cache's keys hold a product's");
@@ -96,7 +98,7 @@ static dnnl_status_t make_descs(product_descs *out, const product_key *key)
     if (status == dnnl_success)
         status = make_desc(&out->b, type, key->k, key->n, key->trans_b ? 1 : key->ldb,
                            key->trans_b ? key->ldb : 1);
-    if (status == dnnl_success) status = make_desc(&out->c, dnnl_f32, key->m, key->n, key->ldc, 1);
+    if (status == dnnl_success) status = make_desc(&out->c, dnnl_f32, key->m, key->n, key->n, 1);
     if (status == dnnl_success) status = make_desc(&out->bias, dnnl_f32, 1, key->n, key->n, 1);
     return status;
 }
@@ -166,10 +168,10 @@ static dnnl_status_t place(dnnl_memory_t memory, const void *data)
 }
 
 static dnnl_status_t execute(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dnnl,
-                             const pumit_matmul_args *args, const void *a, void *scratch)
+                             const pumit_matmul_args *args, void *scratch)
 {
     dnnl_memory_t *memory = entry->memory;
-    dnnl_status_t status = place(memory[A], a);
+    dnnl_status_t status = place(memory[A], args->a);
     if (status == dnnl_success) status = place(memory[B], args->b);
     if (status == dnnl_success) status = place(memory[C], args->c);
     if (status == dnnl_success) status = place(memory[SCRATCH], scratch);
@@ -184,6 +186,27 @@ static dnnl_status_t execute(pumit__dnnl_entry *entry, const pumit__cpu_dnnl *dn
     return status == dnnl_success ? dnnl_stream_wait(dnnl->stream) : status;
 }
 
+/** Where a product works: behind each other in one block of scratch memory. */
+typedef struct {
+    size_t a, c, primitive; /* bytes: a rounded, c without gaps, the primitive's own */
+} product_sizes;
+
+/** c with gaps between its rows gets what stands in `packed`. */
+static pumit_status spread(pumit__cpu_device *device, const pumit_matmul_args *args,
+                           const void *packed)
+{
+    const pumit_copy_args copy = {.src = packed,
+                                  .dst = args->c,
+                                  .src_dtype = PUMIT_F32,
+                                  .dst_dtype = PUMIT_F32,
+                                  .ndim = 2,
+                                  .accumulate = args->beta != 0,
+                                  .shape = {args->m, args->n},
+                                  .src_stride = {args->n, 1},
+                                  .dst_stride = {args->ldc, 1}};
+    return pumit__cpu_chosen()->copy(device, &copy);
+}
+
 static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmul_args *args)
 {
     product_key key;
@@ -191,34 +214,46 @@ static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmu
     key.b_dtype = args->b_dtype;
     key.trans_b = args->trans_b;
     key.bias = args->bias != NULL;
-    key.adds = args->beta != 0;
+    key.adds = args->beta != 0 && args->ldc == args->n;
     key.m = args->m;
     key.n = args->n;
     key.k = args->k;
     key.lda = args->lda;
     key.ldb = args->ldb;
-    key.ldc = args->ldc;
     pumit__dnnl_entry *entry = pumit__dnnl_find(device, make_entry, &key, sizeof key);
     return entry && entry->primitive ? entry : NULL;
 }
 
+static pumit_status run(pumit__cpu_device *device, const pumit_matmul_args *args,
+                        pumit__dnnl_entry *entry, char *scratch, product_sizes sizes)
+{
+    pumit_matmul_args packed = *args;
+    if (sizes.a) {
+        const pumit_status rounded = round_a(device, args, scratch);
+        if (rounded != PUMIT_OK) return rounded;
+        packed.a = scratch;
+    }
+    if (sizes.c) packed.c = scratch + sizes.a;
+    const pumit_status status =
+        pumit__dnnl_status(execute(entry, device->dnnl, &packed, scratch + sizes.a + sizes.c));
+    return status == PUMIT_OK && sizes.c ? spread(device, args, packed.c) : status;
+}
+
+/* oneDNN's fast implementations write to c without gaps alone. Of many rows in f32, sgemm is as fast, without a copy. */
 pumit_status pumit__dnnl_matmul(pumit__cpu_device *device, const pumit_matmul_args *args)
 {
     const int rounds = args->b_dtype == PUMIT_BF16;
     if (args->trans_a || args->alpha != 1 || (args->beta != 0 && args->beta != 1) || args->k == 0 ||
-        args->b_dtype == PUMIT_F16 || (rounds && args->lda != args->k))
+        args->b_dtype == PUMIT_F16 || (rounds && args->lda != args->k) ||
+        (!rounds && args->ldc != args->n && args->m > MOST_SPREAD_ROWS))
         return PUMIT_DECLINED;
     pumit__dnnl_entry *entry = entry_for(device, args);
     if (!entry) return PUMIT_DECLINED;
-    const size_t before =
-        rounds ? pumit__dnnl_padded((size_t)(args->m * args->k) * sizeof(uint16_t)) : 0;
+    product_sizes sizes = {.primitive = entry->scratch_bytes};
+    if (rounds) sizes.a = pumit__dnnl_padded((size_t)(args->m * args->k) * sizeof(uint16_t));
+    if (args->ldc != args->n)
+        sizes.c = pumit__dnnl_padded((size_t)(args->m * args->n) * sizeof(float));
     char *scratch = pumit__cpu_scratch_block(device, PUMIT__CPU_PRODUCT_BLOCK,
-                                             (int64_t)(before + entry->scratch_bytes));
-    if (!scratch && before + entry->scratch_bytes > 0) return PUMIT_ERROR_OUT_OF_MEMORY;
-    if (rounds) {
-        const pumit_status status = round_a(device, args, scratch);
-        if (status != PUMIT_OK) return status;
-    }
-    return pumit__dnnl_status(execute(entry, device->dnnl, args, rounds ? scratch : args->a,
-                                      scratch ? scratch + before : NULL));
+                                             (int64_t)(sizes.a + sizes.c + sizes.primitive + 1));
+    return scratch ? run(device, args, entry, scratch, sizes) : PUMIT_ERROR_OUT_OF_MEMORY;
 }
