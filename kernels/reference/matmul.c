@@ -12,7 +12,7 @@ static void load_row(double row[BLOCK], const pumit_matmul_args *args, const voi
                      int64_t step, int64_t columns)
 {
     const real *values = b;
-    real wide[BLOCK];
+    real wide[BLOCK] = {0};
     if (args->b_dtype == 0) {
         for (int64_t j = 0; j < columns; j++) row[j] = values[at + j * step];
         return;
