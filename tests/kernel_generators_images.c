@@ -14,6 +14,21 @@ static int64_t volume(const int64_t *size)
     return size[0] * size[1] * size[2];
 }
 
+/* 3 x 3 taps in the plane, 1 or 3 in depth, that keep the size, and more than a few channels. */
+static void keep_size(kernel_case *c)
+{
+    pumit_conv_args *args = &c->args.conv;
+    args->in_channels = 16 + random_below(c, maybe(c) ? 25 : 150);
+    args->out_channels = 16 + random_below(c, maybe(c) ? 25 : 150);
+    for (int i = 0; i < 3; i++) {
+        args->kernel[i] = i == 0 && maybe(c) ? 1 : 3;
+        args->stride[i] = 1;
+        args->padding[i] = args->kernel[i] / 2;
+        args->src_size[i] = args->dst_size[i] = 1 + random_below(c, i == 0 ? 5 : 9);
+    }
+    c->sparse |= volume(args->src_size) < volume(args->kernel); /* taps that reach nothing */
+}
+
 static void pick_conv(kernel_case *c)
 {
     static const int64_t sizes[KERNEL_LARGE][3] = {{5, 10, 10}, {16, 96, 96}, {80, 160, 160}};
@@ -36,6 +51,7 @@ static void pick_conv(kernel_case *c)
             (args->src_size[i] + 2 * args->padding[i] - args->kernel[i]) / args->stride[i] + 1;
         c->sparse |= args->stride[i] > args->kernel[i];
     }
+    if (!c->large && c->index % 3 == 0) keep_size(c);
     c->flops = 2.0 * (double)(args->n * volume(args->dst_size) * volume(args->kernel)) *
                (double)(args->in_channels * args->out_channels);
     describe(c,

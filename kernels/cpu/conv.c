@@ -2,8 +2,9 @@
 /*
  * Convolutions as matrix products. With channels last a row of the weights (taps x in_channels) times a row of
  * gathered source values is one output, and what is gathered comes in runs of kernel width x channels.
- * Used where kernel == stride (pointwise, patches, and the transposed convolutions made of them); overlapping
- * kernels go through oneDNN, but for the gradient by weights (conv_weights.c).
+ * Used where kernel == stride (pointwise, patches, and the transposed convolutions made of them). Overlapping kernels
+ * go by Winograd's filtering (conv_winograd.c) where it is faster, else through oneDNN (dnnl_conv.c), and for the
+ * gradient by weights conv_weights.c.
  */
 #include "kernels/cpu/conv.h"
 
@@ -144,8 +145,11 @@ pumit_status pumit__cpu_conv_forward(pumit__cpu_device *device, const pumit_conv
 {
     const pumit__conv_shape shape = pumit__conv_shape_of(args);
     if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
-    if (!shape.patches) return pumit__cpu_dnnl_forward(device, args);
     int failed = 0;
+    if (!shape.patches) {
+        const pumit_status status = pumit__cpu_winograd_forward(device, args);
+        return status == PUMIT_DECLINED ? pumit__cpu_dnnl_forward(device, args) : status;
+    }
     float *buffer = pumit__conv_block_buffer(device, &shape, &failed);
     pumit_status status = failed ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_OK;
     const int64_t step = pumit__conv_block_rows(&shape), outs = args->out_channels;
@@ -174,8 +178,10 @@ pumit_status pumit__cpu_conv_backward_data(pumit__cpu_device *device, const pumi
 {
     const pumit__conv_shape shape = pumit__conv_shape_of(args);
     if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
-    if (!shape.patches) return pumit__cpu_dnnl_backward_data(device, args);
     int failed = 0;
+    if (!shape.patches) {
+        return pumit__cpu_dnnl_backward_data(device, args);
+    }
     float *buffer = pumit__conv_block_buffer(device, &shape, &failed);
     if (failed) return PUMIT_ERROR_OUT_OF_MEMORY;
     pumit_status status = PUMIT_OK;

@@ -51,4 +51,7 @@ const float *pumit__conv_block_columns(const pumit_conv_args *args, const pumit_
 pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args);
 pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumit_conv_args *args);
 
+/** The three by Winograd's filtering; PUMIT_DECLINED where another way is faster. */
+pumit_status pumit__cpu_winograd_forward(pumit__cpu_device *device, const pumit_conv_args *args);
+
 #endif

@@ -28,6 +28,7 @@ static void climb(const pumit__cpu_kernels *table)
     if (table->kernel) chosen.kernel = table->kernel;
 #include <pumit/oplist.inc>
 #undef PUMIT_KERNEL
+    if (table->winograd) chosen.winograd = table->winograd;
 }
 
 static int have_avx2(void)

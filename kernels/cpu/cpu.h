@@ -3,6 +3,8 @@
 #ifndef PUMIT_KERNELS_CPU_CPU_H
 #define PUMIT_KERNELS_CPU_CPU_H
 
+#include "kernels/cpu/winograd.h"
+
 #include <pumit/backend.h>
 
 /** Work below this many element operations stays on the calling thread: starting a team costs more. */
@@ -41,6 +43,7 @@ typedef struct {
     pumit_status (*kernel)(pumit__cpu_device * device, const pumit_##family##_args *args);
 #include <pumit/oplist.inc>
 #undef PUMIT_KERNEL
+    const pumit__winograd_kernels *winograd; /* parts of convolutions, kernels/cpu/winograd.h */
 } pumit__cpu_kernels;
 
 extern const pumit__cpu_kernels pumit__cpu_isa_generic, pumit__cpu_isa_avx2, pumit__cpu_isa_avx512;

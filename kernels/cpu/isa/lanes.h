@@ -60,6 +60,16 @@ static inline void store_lanes(float *to, lanes x)
     *(loose_lanes *)to = (loose_lanes)x;
 }
 
+/** The first `count` lanes; what lies beyond stays. */
+static inline void store_first(float *to, lanes x, int64_t count)
+{
+    if (count >= LANES) {
+        store_lanes(to, x);
+    } else {
+        __builtin_memcpy(to, &x, (size_t)count * sizeof *to);
+    }
+}
+
 static inline lanes lanes_multiply_add(lanes a, lanes b, lanes c)
 {
 #if defined(__AVX512F__)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of one instruction set. */
-#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/winograd.h"
 
 const pumit__cpu_kernels PUMIT__CPU_KERNEL(isa) = {
     .copy = PUMIT__CPU_KERNEL(copy),
@@ -33,4 +33,5 @@ const pumit__cpu_kernels PUMIT__CPU_KERNEL(isa) = {
     .argmax = PUMIT__CPU_KERNEL(argmax),
     .max_pool_forward = PUMIT__CPU_KERNEL(max_pool_forward),
     .max_pool_backward = PUMIT__CPU_KERNEL(max_pool_backward),
+    .winograd = &PUMIT__WINOGRAD(kernels),
 };
