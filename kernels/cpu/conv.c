@@ -180,7 +180,8 @@ pumit_status pumit__cpu_conv_backward_data(pumit__cpu_device *device, const pumi
     if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
     int failed = 0;
     if (!shape.patches) {
-        return pumit__cpu_dnnl_backward_data(device, args);
+        const pumit_status status = pumit__cpu_winograd_backward_data(device, args);
+        return status == PUMIT_DECLINED ? pumit__cpu_dnnl_backward_data(device, args) : status;
     }
     float *buffer = pumit__conv_block_buffer(device, &shape, &failed);
     if (failed) return PUMIT_ERROR_OUT_OF_MEMORY;

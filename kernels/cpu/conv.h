@@ -53,5 +53,7 @@ pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumi
 
 /** The three by Winograd's filtering; PUMIT_DECLINED where another way is faster. */
 pumit_status pumit__cpu_winograd_forward(pumit__cpu_device *device, const pumit_conv_args *args);
+pumit_status pumit__cpu_winograd_backward_data(pumit__cpu_device *device,
+                                               const pumit_conv_args *args);
 
 #endif

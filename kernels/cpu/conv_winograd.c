@@ -162,3 +162,16 @@ pumit_status pumit__cpu_winograd_forward(pumit__cpu_device *device, const pumit_
                                              .taps = args->kernel[0]};
     return convolve(device, args, args->src, &weights, args->dst);
 }
+
+/** The gradient is the convolution of diff_dst with the flipped weights. */
+pumit_status pumit__cpu_winograd_backward_data(pumit__cpu_device *device,
+                                               const pumit_conv_args *args)
+{
+    if (!pays(args)) return PUMIT_DECLINED;
+    const pumit__winograd_weights weights = {.data = args->weights,
+                                             .ins = args->out_channels,
+                                             .outs = args->in_channels,
+                                             .taps = args->kernel[0],
+                                             .flipped = 1};
+    return convolve(device, args, args->diff_dst, &weights, args->diff_src);
+}
