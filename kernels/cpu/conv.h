@@ -55,5 +55,7 @@ pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumi
 pumit_status pumit__cpu_winograd_forward(pumit__cpu_device *device, const pumit_conv_args *args);
 pumit_status pumit__cpu_winograd_backward_data(pumit__cpu_device *device,
                                                const pumit_conv_args *args);
+pumit_status pumit__cpu_winograd_backward_weights(pumit__cpu_device *device,
+                                                  const pumit_conv_args *args);
 
 #endif

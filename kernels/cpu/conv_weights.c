@@ -151,12 +151,13 @@ pumit_status pumit__cpu_conv_backward_weights(pumit__cpu_device *device,
 {
     const pumit__conv_shape shape = pumit__conv_shape_of(args);
     if (pumit__conv_empty(args, &shape)) return PUMIT_DECLINED;
-    pumit_status status;
-    if (shape.patches) {
+    pumit_status status = pumit__cpu_winograd_backward_weights(device, args);
+    const int declined = status == PUMIT_DECLINED;
+    if (declined && shape.patches) {
         status = whole_columns(device, args, &shape);
-    } else if (args->out_channels * shape.columns <= NARROW_FLOATS) {
+    } else if (declined && args->out_channels * shape.columns <= NARROW_FLOATS) {
         status = narrow(device, args, &shape);
-    } else {
+    } else if (declined) {
         status = wide(device, args, &shape);
     }
     if (status == PUMIT_OK && args->diff_bias) status = diff_bias(device, args, shape.rows);

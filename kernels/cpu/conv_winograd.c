@@ -13,6 +13,11 @@
 /** Floats of a piece's points, and rows of a piece, at most: caches of the second and third level. */
 #define PIECE_FLOATS ((int64_t)9 << 18)
 #define PIECE_ROWS   ((int64_t)400)
+/** Rows of the weights' gradient that are worked on together, at most. */
+#define GRADIENT_ROWS ((int64_t)128)
+/** So few rows of points and so many weights: the sums' way back costs more than it spares. */
+#define FEW_ROWS     16
+#define MANY_FILTERS ((int64_t)1 << 16)
 
 static int64_t divide_up(int64_t a, int64_t b)
 {
@@ -174,4 +179,71 @@ pumit_status pumit__cpu_winograd_backward_data(pumit__cpu_device *device,
                                              .taps = args->kernel[0],
                                              .flipped = 1};
     return convolve(device, args, args->diff_dst, &weights, args->diff_src);
+}
+
+/* ----------------------------------------------------------------------------------- by weights */
+
+/** All blocks of the weights' gradient of a piece, `rows` x BLOCK each; `size` floats for each thread. */
+static void gradient_piece(const pumit__winograd_gradient *piece, int64_t rows, float *own,
+                           int64_t size)
+{
+    const pumit__winograd_kernels *kernels = pumit__cpu_chosen()->winograd;
+    const int64_t across = divide_up(piece->ins, PUMIT__WINOGRAD_BLOCK);
+    const int64_t items = across * divide_up(piece->outs, rows);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < items; i++) {
+        pumit__winograd_gradient item = *piece;
+        item.in = i % across * PUMIT__WINOGRAD_BLOCK;
+        item.out = i / across * rows;
+        item.out_end = smaller(item.out + rows, piece->outs);
+        item.sums.data = own + omp_get_thread_num() * size;
+        kernels->weights_gradient(&item);
+    }
+}
+
+/** Rows of a block: the most that give every thread the same number of blocks. */
+static int64_t gradient_rows(const pumit__cpu_device *device, const pumit_conv_args *args)
+{
+    const int64_t across = divide_up(args->in_channels, PUMIT__WINOGRAD_BLOCK);
+    int64_t blocks = divide_up(args->out_channels, GRADIENT_ROWS);
+    while (blocks * across % device->threads != 0 && blocks * LINE < args->out_channels) blocks++;
+    return divide_up(args->out_channels, blocks);
+}
+
+pumit_status pumit__cpu_winograd_backward_weights(pumit__cpu_device *device,
+                                                  const pumit_conv_args *args)
+{
+    const int64_t ins = args->in_channels, outs = args->out_channels, taps = args->kernel[0];
+    pumit__winograd_tiles tiles = tiles_of(args, spread(ins) + spread(outs));
+    const int64_t all = tiles.n * tiles.down * tiles.across, most = tiles.count;
+    if (!pays(args) || (all * tiles.depth < FEW_ROWS && taps * ins * outs > MANY_FILTERS))
+        return PUMIT_DECLINED;
+    const int64_t rows = gradient_rows(device, args), zeros = spread(ins > outs ? ins : outs);
+    pumit__winograd_gradient piece = {
+        .tiles = &tiles,
+        .src = points_of(tiles.depth * most, ins),
+        .diff = points_of(tiles.depth * most, outs),
+        .ins = ins,
+        .outs = outs,
+        .taps = taps,
+        .diff_weights = args->diff_weights,
+        .sums = points_of(taps * rows, PUMIT__WINOGRAD_BLOCK),
+    };
+    const int64_t src = floats_of(&piece.src), diff = floats_of(&piece.diff),
+                  own = floats_of(&piece.sums);
+    float *scratch = pumit__cpu_scratch(device, (zeros + src + diff + device->threads * own) *
+                                                    (int64_t)sizeof *scratch);
+    if (!scratch) return PUMIT_ERROR_OUT_OF_MEMORY;
+    memset(scratch, 0, (size_t)zeros * sizeof *scratch);
+    tiles.zeros = scratch;
+    piece.src.data = scratch + zeros;
+    piece.diff.data = piece.src.data + src;
+    const pumit__winograd_kernels *kernels = pumit__cpu_chosen()->winograd;
+    for (tiles.first = 0; tiles.first < all; tiles.first += most) {
+        tiles.count = smaller(most, all - tiles.first);
+        spread_rows(device, kernels->spread_patches, &tiles, args->src, ins, &piece.src);
+        spread_rows(device, kernels->spread_tiles, &tiles, args->diff_dst, outs, &piece.diff);
+        gradient_piece(&piece, rows, piece.diff.data + diff, own);
+    }
+    return PUMIT_OK;
 }

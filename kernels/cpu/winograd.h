@@ -59,11 +59,24 @@ typedef struct {
     pumit__winograd_points sums; /* scratch: rows last - first, BLOCK channels */
 } pumit__winograd_convolution;
 
+/** Rows of the weights' gradient out .. out_end, columns in .. in + BLOCK. */
+typedef struct {
+    const pumit__winograd_tiles *tiles;
+    pumit__winograd_points src, diff;
+    int64_t ins, outs, taps, in, out, out_end;
+    float *diff_weights;         /* (outs, taps, 3, 3, ins), added to */
+    pumit__winograd_points sums; /* scratch: taps x (out_end - out) rows, BLOCK channels */
+} pumit__winograd_gradient;
+
 typedef struct {
     /** points of rows first .. last from the patches of image (n, depth, height, width, channels) */
     void (*spread_patches)(const pumit__winograd_tiles *tiles, const float *image, int64_t channels,
                            int64_t first, int64_t last, const pumit__winograd_points *points);
+    /** the same from the tiles: points = A tile A^T */
+    void (*spread_tiles)(const pumit__winograd_tiles *tiles, const float *image, int64_t channels,
+                         int64_t first, int64_t last, const pumit__winograd_points *points);
     void (*convolve)(const pumit__winograd_convolution *p);
+    void (*weights_gradient)(const pumit__winograd_gradient *p);
 } pumit__winograd_kernels;
 
 #endif

@@ -16,7 +16,9 @@
 
 const pumit__winograd_kernels PUMIT__WINOGRAD(kernels) = {
     .spread_patches = PUMIT__WINOGRAD(spread_patches),
+    .spread_tiles = PUMIT__WINOGRAD(spread_tiles),
     .convolve = PUMIT__WINOGRAD(convolve),
+    .weights_gradient = PUMIT__WINOGRAD(weights_gradient),
 };
 
 /* -------------------------------------------------------------------------- transformed weights */
@@ -159,4 +161,83 @@ void PUMIT__WINOGRAD(convolve)(const pumit__winograd_convolution *p)
         multiply_filters(p, in, depth, columns);
     }
     PUMIT__WINOGRAD(gather_tiles)(p, outs);
+}
+
+/* ------------------------------------------------------------------------- gradient by weights */
+
+/** G^T x, 4 values to 3. */
+static inline __attribute__((always_inline)) void filter_taps(lanes a, lanes b, lanes c, lanes d,
+                                                              lanes *out, const int step)
+{
+    const lanes even = (b + c) * 0.5f;
+    out[0] = a + even;
+    out[step] = (b - c) * 0.5f;
+    out[2 * step] = even + d;
+}
+
+/** diff_weights += G^T x G of one vector of channels. */
+static inline __attribute__((always_inline)) void add_filter(const float *from, int64_t point,
+                                                             float *to, int64_t tap, int64_t count)
+{
+    lanes half[12], g[9];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        filter_taps(load_lanes(from + j * point), load_lanes(from + (4 + j) * point),
+                    load_lanes(from + (8 + j) * point), load_lanes(from + (12 + j) * point),
+                    half + j, 4);
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+        const lanes *h = half + 4 * i;
+        filter_taps(h[0], h[1], h[2], h[3], g + 3 * i, 1);
+    }
+#pragma GCC unroll 9
+    for (int i = 0; i < 9; i++)
+        store_first(to + i * tap, load_first(to + i * tap, count) + g[i], count);
+}
+
+static void add_filters(const pumit__winograd_gradient *p, int64_t tap)
+{
+    const int64_t rows = p->out_end - p->out, columns = least(BLOCK, p->ins - p->in);
+    for (int64_t o = 0; o < rows; o++) {
+        const float *from = p->sums.data + (tap * rows + o) * p->sums.row;
+        float *to = p->diff_weights + ((p->out + o) * p->taps + tap) * 9 * p->ins + p->in;
+        for (int64_t c = 0; c < columns; c += LANES)
+            add_filter(from + c, p->sums.point, to + c, p->ins, least(LANES, columns - c));
+    }
+}
+
+/** sums of one tap and point = diff^T src */
+static void multiply_rows(const pumit__winograd_gradient *p, int64_t point, int64_t tap,
+                          const tap_rows *rows)
+{
+    const int64_t columns = (least(BLOCK, p->ins - p->in) + LANES - 1) / LANES * LANES;
+    block_product product = {.m = p->out_end - p->out,
+                             .k = rows->last - rows->first,
+                             .a_row = 1,
+                             .a_col = p->diff.row,
+                             .ldb = p->src.row,
+                             .ldc = p->sums.row};
+    product.a = p->diff.data + point * p->diff.point + rows->first * p->diff.row + p->out;
+    for (int64_t j = 0; j < columns; j += PANEL) {
+        product.n = least(PANEL, columns - j);
+        product.b = p->src.data + point * p->src.point + (rows->first + rows->shift) * p->src.row +
+                    p->in + j;
+        product.c = p->sums.data + point * p->sums.point + tap * product.m * p->sums.row + j;
+        multiply_blocks(&product);
+    }
+}
+
+void PUMIT__WINOGRAD(weights_gradient)(const pumit__winograd_gradient *p)
+{
+    const int64_t all = p->tiles->depth * p->tiles->count;
+    for (int64_t point = 0; point < POINTS; point++) {
+        for (int64_t tap = 0; tap < p->taps; tap++) {
+            const tap_rows rows = rows_of(p->tiles, p->taps, tap, 0, all);
+            if (rows.first < rows.last) multiply_rows(p, point, tap, &rows);
+        }
+    }
+    for (int64_t tap = 0; tap < p->taps; tap++) {
+        const tap_rows rows = rows_of(p->tiles, p->taps, tap, 0, all);
+        if (rows.first < rows.last) add_filters(p, tap);
+    }
 }

@@ -104,6 +104,46 @@ void PUMIT__WINOGRAD(spread_patches)(const pumit__winograd_tiles *tiles, const f
     }
 }
 
+/** A x, 2 values to 4. */
+static inline __attribute__((always_inline)) void tile_points(lanes a, lanes b, lanes *out,
+                                                              const int step)
+{
+    out[0] = a;
+    out[step] = a + b;
+    out[2 * step] = a - b;
+    out[3 * step] = -b;
+}
+
+static inline __attribute__((always_inline)) void
+tile_vector(const float *const *at, int64_t c, int64_t count, float *to, int64_t point)
+{
+    lanes x[4], half[8], out[POINTS];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        x[i] = count >= LANES ? load_lanes(at[i] + c) : load_first(at[i] + c, count);
+    tile_points(x[0], x[2], half, 2);
+    tile_points(x[1], x[3], half + 1, 2);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) tile_points(half[2 * i], half[2 * i + 1], out + 4 * i, 1);
+#pragma GCC unroll 16
+    for (int i = 0; i < POINTS; i++) store_lanes(to + i * point + c, out[i]);
+}
+
+void PUMIT__WINOGRAD(spread_tiles)(const pumit__winograd_tiles *tiles, const float *image,
+                                   int64_t channels, int64_t first, int64_t last,
+                                   const pumit__winograd_points *points)
+{
+    const float *at[4];
+    place tile = place_of(tiles, first);
+    for (int64_t r = first; r < last; step(tiles, &tile, r++)) {
+        float *to = points->data + r * points->row;
+        int64_t c = 0;
+        look_up(tiles, image, channels, &tile, 0, 2, at);
+        for (; c + LANES <= channels; c += LANES) tile_vector(at, c, LANES, to, points->point);
+        if (c < channels) tile_vector(at, c, channels - c, to, points->point);
+    }
+}
+
 /** A^T x A of one vector of channels: tile[2 i + j] is position (i, j). */
 static inline __attribute__((always_inline)) void gather_vector(const float *from, int64_t point,
                                                                 lanes tile[4])
