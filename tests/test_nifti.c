@@ -348,6 +348,11 @@ START_TEST(units_become_mm)
     check_geometry(&file, 0.008, 0.0015, 0.001, none);
     file.units = 1 | 8; /* metres, seconds */
     check_geometry(&file, 8000, 1500, 1000, none);
+    file.version = 2;
+    file.qform = 1;
+    file.origin[0] = 1e307; /* so many metres are no number of mm */
+    check_geometry(&file, 8000, 1500, 1000, none);
+    ck_assert_int_eq(files_logged, 1);
 }
 END_TEST
 

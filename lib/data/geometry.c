@@ -49,7 +49,7 @@ bool pumit__affine_is_good(const double a[16])
     double s[3];
     pumit__affine_spacing(s, a);
     for (int i = 0; i < 3; i++)
-        if (!(s[i] > 1e-9 && s[i] < 1e9) || !isfinite(a[4 * i + 3])) return false;
+        if (!(s[i] > 1e-9 && s[i] < 1e9 && fabs(a[4 * i + 3]) < 1e9)) return false;
     const double determinant = a[0] * (a[5] * a[10] - a[6] * a[9]) -
                                a[1] * (a[4] * a[10] - a[6] * a[8]) +
                                a[2] * (a[4] * a[9] - a[5] * a[8]);

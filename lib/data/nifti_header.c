@@ -237,19 +237,25 @@ static bool mended_is_good(double affine[16], const int64_t size[3])
     return pumit__affine_is_good(affine);
 }
 
-static void scale_to_mm(double affine[16], int32_t units)
+/* Before anything is judged: metres of a number that is just finite are not. */
+static fields in_mm(const fields *f)
 {
-    const double scale = units == NIFTI_UNITS_METER    ? 1000
-                         : units == NIFTI_UNITS_MICRON ? 0.001
-                                                       : 1;
-    for (int i = 0; i < 12; i++) affine[i] *= scale;
+    fields mm = *f;
+    const double scale = f->units == NIFTI_UNITS_METER    ? 1000
+                         : f->units == NIFTI_UNITS_MICRON ? 0.001
+                                                          : 1;
+    for (int i = 1; i <= 3; i++) mm.pixdim[i] *= scale;
+    for (int i = 0; i < 3; i++) mm.origin[i] *= scale;
+    for (int i = 0; i < 12; i++) mm.rows[i] *= scale;
+    return mm;
 }
 
 /* The sform if there is one, else the qform, else the spacing; one that is singular is passed over. */
-static void choose_affine(pumit__nifti_header *out, const fields *f, const pumit_context *ctx,
+static void choose_affine(pumit__nifti_header *out, const fields *stored, const pumit_context *ctx,
                           const char *path)
 {
     double spacing[3];
+    const fields mm = in_mm(stored), *const f = &mm;
     const bool guessed = mend_spacing(spacing, f, out, ctx, path);
     out->affine[12] = out->affine[13] = out->affine[14] = 0;
     out->affine[15] = 1;
@@ -271,7 +277,6 @@ static void choose_affine(pumit__nifti_header *out, const fields *f, const pumit
                    "orientation is unknown",
                    path);
     }
-    scale_to_mm(out->affine, f->units);
 }
 
 static void keep_grid(pumit__nifti_grid *grid, const fields *f)

@@ -68,7 +68,7 @@ pumit_status pumit__check_ratio(int64_t count, const pumit_context *ctx, int64_t
 /* Lengths of the affine's three columns. */
 void pumit__affine_spacing(double spacing[3], const double affine[16]);
 
-/* True if finite and neither a column nor the whole is degenerate. */
+/* True if it lies within 10^9 mm, and neither a column nor the whole is degenerate. */
 bool pumit__affine_is_good(const double affine[16]);
 
 /* The axis that becomes D: of size 1 if there is one, else by spacing; then nearest to superior-inferior. */
