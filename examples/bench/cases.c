@@ -9,11 +9,6 @@
 #define MOST_CALLS 100
 #define PAIR       2
 
-static const work_crop crops[] = {{"da0", 0, {80, 160, 160}, {48, 64, 48}},
-                                  {"da2", 2, {20, 160, 160}, {12, 64, 48}},
-                                  {"2d", 5, {1, 160, 160}, {1, 160, 160}}};
-#define CROPS (int)(sizeof crops / sizeof *crops)
-
 static void make_case(bench_case *out, const work_kind *kind, int batch, const work_crop *crop)
 {
     *out = (bench_case){.kind = kind, .crop = crop, .batch = kind->batches[batch]};
@@ -28,10 +23,10 @@ static void make_case(bench_case *out, const work_kind *kind, int batch, const w
 bool bench_case_at(bench_case *out, int i)
 {
     for (const work_kind *kind = work_kinds; kind->name; kind++) {
-        const int here = kind->plain ? 1 : CROPS;
+        const int here = kind->plain ? 1 : WORK_CROPS;
         for (int b = 0; b < 2 && kind->batches[b]; b++, i -= here) {
             if (i >= here) continue;
-            make_case(out, kind, b, &crops[i]);
+            make_case(out, kind, b, &work_crops[i]);
             return true;
         }
     }

@@ -13,6 +13,13 @@
 
 #define MASK_RATIO 0.55
 
+/* Of a step with images laid end to end. */
+#define PACKED_TOKENS 1500
+
+const work_crop work_crops[WORK_CROPS] = {{"da0", 0, {80, 160, 160}, {48, 64, 48}},
+                                          {"da2", 2, {20, 160, 160}, {12, 64, 48}},
+                                          {"2d", 5, {1, 160, 160}, {1, 160, 160}}};
+
 #define TRY(call)                                                                                  \
     do {                                                                                           \
         const pumit_status status_ = (call);                                                       \
@@ -363,6 +370,44 @@ static pumit_status call_mim_step(work *w)
     return PUMIT_OK;
 }
 
+/* Adds images of `crop` with `tokens` together. */
+static pumit_status pack_crop(work *w, const work_crop *crop, int64_t tokens)
+{
+    const int i = w->packed_count++;
+    const double spacing[3] = {ldexp(1.0, crop->da), 1.0, 1.0};
+    int64_t grid[3];
+    void *data;
+    TRY(pumit_vit_grid(grid, w->vit, crop->size, spacing));
+    const int64_t length = grid[0] * grid[1] * grid[2], n = tokens / length;
+    const int64_t shape[5] = {n, crop->size[0], crop->size[1], crop->size[2], 3};
+    memcpy(w->packed_spacing + 3 * i, spacing, sizeof spacing);
+    TRY(pumit_tensor_create(&w->packed[i], w->ctx, PUMIT_F32, 5, shape));
+    TRY(pumit_tensor_data(&data, w->packed[i]));
+    fill_noise(data, pumit_tensor_count(w->packed[i]));
+    TRY(pumit_vit_random_visible(&w->packed_visible[i], w->ctx, n, length, MASK_RATIO, 1));
+    w->flop += (double)n * flops_of_mim_step(w->config, crop->size, crop->da,
+                                             pumit_tensor_shape(w->packed_visible[i])[1]);
+    return PUMIT_OK;
+}
+
+static pumit_status setup_packed(work *w)
+{
+    TRY(make_vit(w, true));
+    TRY(make_tokenizer(w, false));
+    if (!w->kind->plain) return pack_crop(w, w->crop, PACKED_TOKENS);
+    for (int i = 0; i < WORK_CROPS; i++)
+        TRY(pack_crop(w, &work_crops[i], PACKED_TOKENS / WORK_CROPS));
+    return PUMIT_OK;
+}
+
+static pumit_status call_packed(work *w)
+{
+    pumit_tensor *loss;
+    TRY(pumit_vit_mim_loss_packed(&loss, w->vit, w->tokenizer, w->packed_count, w->packed,
+                                  w->packed_spacing, w->packed_visible));
+    return backward_and_forget(loss, pumit_vit_module(w->vit));
+}
+
 /* The smallest image that gives every parameter a gradient. */
 static pumit_status setup_optimizer_step(work *w)
 {
@@ -424,6 +469,8 @@ const work_kind work_kinds[] = {
      .call = call_load},
     {"tokenizer-step", {1, 4}, .setup = setup_tokenizer_step, .call = call_tokenizer_step},
     {"mim-step-vit-b", {1, 4}, .setup = setup_mim_step, .call = call_mim_step},
+    {"mim-1500-tokens", {1}, .setup = setup_packed, .call = call_packed},
+    {"mim-1500-tokens-mixed", {1}, .plain = true, .setup = setup_packed, .call = call_packed},
     {"optimizer-step-vit-b",
      {1},
      .plain = true,
@@ -443,6 +490,10 @@ pumit_status work_open(work *w)
 void work_close(work *w)
 {
     remove_file(w);
+    for (int i = 0; i < w->packed_count; i++) {
+        pumit_tensor_release(w->packed[i]);
+        pumit_tensor_release(w->packed_visible[i]);
+    }
     pumit_tensor_release(w->image);
     pumit_tensor_release(w->visible);
     pumit_tensor_release(w->labels);

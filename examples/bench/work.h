@@ -19,6 +19,9 @@ typedef struct {
     int64_t size[3], segmented[3];
 } work_crop;
 
+#define WORK_CROPS 3
+extern const work_crop work_crops[WORK_CROPS];
+
 typedef struct work work;
 
 typedef struct {
@@ -48,6 +51,9 @@ struct work {
     pumit_segmenter *segmenter;
     pumit_optimizer *optimizer;
     pumit_tensor *image, *visible, *labels;
+    pumit_tensor *packed[WORK_CROPS], *packed_visible[WORK_CROPS]; /* images of a packed step */
+    double packed_spacing[3 * WORK_CROPS];
+    int packed_count;
     pumit_volume *volume;
     machine *limits;
     double spacing[3];
