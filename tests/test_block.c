@@ -131,11 +131,100 @@ START_TEST(values_are_those_of_the_formulas)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------------- memory */
+
+enum { LENGTH = 512, BROAD = 64 }; /* arrays so large that the arena's rounding is known */
+
+static pumit_tensor *wanted(pumit_context *ctx, int32_t ndim, const int64_t *shape)
+{
+    pumit_tensor *x = pumit__zeros(ctx, 0, ndim, shape);
+    ck_assert_int_eq(pumit_tensor_set_requires_grad(x, 1), PUMIT_OK);
+    return x;
+}
+
+static int64_t in_use(pumit_context *ctx)
+{
+    int64_t bytes;
+    ck_assert_int_eq(pumit_context_memory(ctx, &bytes, NULL, NULL), PUMIT_OK);
+    return bytes;
+}
+
+/* The result of a recorded operation is all that stays: nothing between it and its operands. */
+START_TEST(nothing_between_is_kept)
+{
+    pumit_context *ctx = op_open_device("cpu");
+    const int64_t mark = pumit__scope_begin(ctx), row = LENGTH * (int64_t)sizeof(float);
+    pumit_context_set_recording(ctx, 1);
+    pumit_tensor *x = wanted(ctx, SHAPE(LENGTH, BROAD)), *w = wanted(ctx, SHAPE(BROAD, BROAD));
+    pumit_tensor *norm = wanted(ctx, SHAPE(BROAD)), *b = wanted(ctx, SHAPE(BROAD));
+    int64_t before = in_use(ctx);
+    pumit_tensor *y = pumit__norm_linears(x, norm, b, 1e-5, 2, (pumit_tensor *[]){w, w},
+                                          (pumit_tensor *[]){NULL, b});
+    ck_assert_msg(y != NULL, "%s", pumit_last_error());
+    ck_assert_int_eq(in_use(ctx) - before, 2 * BROAD * row);
+    before = in_use(ctx);
+    y = pumit__gated_linear(x, y, norm, b, 1e-5, w, b);
+    ck_assert_msg(y != NULL, "%s", pumit_last_error());
+    ck_assert_int_eq(in_use(ctx) - before, BROAD * row);
+    pumit_context_set_recording(ctx, 0);
+    pumit__scope_end(ctx, mark, NULL);
+    pumit_context_release(ctx);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------------------------ refusals */
+
+static void refused(pumit_status expected, const pumit_tensor *y, const char *call)
+{
+    ck_assert_msg(y == NULL, "%s was not refused", call);
+    ck_assert_str_eq(pumit_status_name(pumit__last_status()), pumit_status_name(expected));
+}
+
+#define REFUSED(status, call)     refused(status, call, #call)
+#define ATTEND(x, heads, offsets) pumit__rope_attention(x, angles, angles, 0, heads, 1.0, offsets)
+
+static pumit_tensor *borders(pumit_context *ctx, int64_t a, int64_t b, int64_t c)
+{
+    return pumit__from_host(ctx, PUMIT_I64, (int64_t[]){a, b, c}, PUMIT_I64, SHAPE(3));
+}
+
+START_TEST(operands_that_do_not_fit_are_refused)
+{
+    pumit_context *ctx = op_open_device("cpu");
+    const int64_t mark = pumit__scope_begin(ctx);
+    pumit_tensor *x = pumit__zeros(ctx, 0, SHAPE(1, 4, 12)), *held = pumit__detach(x);
+    pumit_tensor *two = pumit__zeros(ctx, 0, SHAPE(2, 4, 12));
+    pumit_tensor *w = pumit__zeros(ctx, 0, SHAPE(5, 12)), *v = pumit__zeros(ctx, 0, SHAPE(12));
+    pumit_tensor *six = pumit__zeros(ctx, 0, SHAPE(6)), *angles = pumit__zeros(ctx, 0, SHAPE(4, 1));
+    pumit_tensor *layers[2] = {w, angles}, *biases[2] = {NULL, NULL};
+    REFUSED(PUMIT_ERROR_SHAPE, pumit__norm_linears(x, v, six, 1e-5, 1, layers, biases));
+    REFUSED(PUMIT_ERROR_SHAPE, pumit__norm_linears(x, v, v, 1e-5, 2, layers, biases));
+    REFUSED(PUMIT_ERROR_INVALID_ARGUMENT, pumit__norm_linears(x, v, v, 1e-5, 4, layers, biases));
+    REFUSED(PUMIT_ERROR_SHAPE, pumit__gated_linear(x, x, v, v, 1e-5, w, v));
+    REFUSED(PUMIT_ERROR_SHAPE, pumit__gated_linear(x, x, six, six, 1e-5, w, v));
+    REFUSED(PUMIT_ERROR_STATE, ATTEND(x, 2, NULL));
+    REFUSED(PUMIT_ERROR_STATE, ATTEND(held, 2, NULL));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(two, 1, NULL));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(two, 3, NULL));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(two, 2, borders(ctx, 0, 2, 4)));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(x, 2, borders(ctx, 1, 2, 4)));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(x, 2, borders(ctx, 0, 2, 5)));
+    REFUSED(PUMIT_ERROR_SHAPE, ATTEND(x, 2, borders(ctx, 0, 5, 4)));
+    pumit_tensor *leaf = wanted(ctx, SHAPE(2, 4, 12));
+    REFUSED(PUMIT_ERROR_STATE, ATTEND(leaf, 2, NULL));
+    ck_assert(ATTEND(two, 2, NULL) != NULL);
+    pumit__scope_end(ctx, mark, NULL);
+    pumit_context_release(ctx);
+}
+END_TEST
+
 Suite *suite_block(void)
 {
     Suite *suite = suite_create("block");
     TCase *tcase = tcase_create("block");
     tcase_add_loop_test(tcase, values_are_those_of_the_formulas, 0, 3);
+    tcase_add_test(tcase, nothing_between_is_kept);
+    tcase_add_test(tcase, operands_that_do_not_fit_are_refused);
     suite_add_tcase(suite, tcase);
     return suite;
 }
