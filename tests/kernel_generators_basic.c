@@ -226,8 +226,15 @@ void case_reduce_sum(kernel_case *c)
         args->src_stride[0] = 1, args->src_stride[1] = args->shape[0];
         src = product(2, args->shape);
     }
+    const int columns = !c->large && random_below(c, 4) == 0; /* of rows that are wider */
+    if (columns) {
+        args->ndim = 2;
+        args->shape[0] = 1 + random_below(c, 90), args->shape[1] = 1 + random_below(c, 90);
+        args->src_stride[0] = args->shape[1] + random_below(c, 90), args->src_stride[1] = 1;
+        src = args->src_stride[0] * args->shape[0];
+    }
     for (int32_t i = 0; i < args->ndim; i++) {
-        kept[i] = (c->large ? i == 1 : maybe(c)) ? 1 : args->shape[i];
+        kept[i] = (c->large ? i == 1 : columns ? i == 0 : maybe(c)) ? 1 : args->shape[i];
     }
     const int64_t dst = product(args->ndim, kept);
     packed_strides(args->ndim, kept, args->dst_stride);
