@@ -14,18 +14,21 @@ static int64_t volume(const int64_t *size)
     return size[0] * size[1] * size[2];
 }
 
-/* 3 x 3 taps in the plane, 1 or 3 in depth, that keep the size, and more than a few channels. */
+/* 3 x 3 taps in the plane, 1 or 3 in depth, that keep the size, and more than a few channels; some are so
+ * deep that a backend may cut the image into pieces. */
 static void keep_size(kernel_case *c)
 {
     pumit_conv_args *args = &c->args.conv;
-    args->in_channels = 16 + random_below(c, maybe(c) ? 25 : 150);
-    args->out_channels = 16 + random_below(c, maybe(c) ? 25 : 150);
+    const int deep = random_below(c, 4) == 0;
+    args->in_channels = 16 + random_below(c, deep ? 4 : maybe(c) ? 25 : 150);
+    args->out_channels = 16 + random_below(c, deep ? 4 : maybe(c) ? 25 : 150);
     for (int i = 0; i < 3; i++) {
         args->kernel[i] = i == 0 && maybe(c) ? 1 : 3;
         args->stride[i] = 1;
         args->padding[i] = args->kernel[i] / 2;
         args->src_size[i] = args->dst_size[i] = 1 + random_below(c, i == 0 ? 5 : 9);
     }
+    if (deep) args->src_size[0] = args->dst_size[0] = 40 + random_below(c, 20);
     c->sparse |= volume(args->src_size) < volume(args->kernel); /* taps that reach nothing */
 }
 
