@@ -124,6 +124,7 @@ static pumit_status embed_each(batch *b, cli *c, pumit_vit *model, const pumit_d
         status = describe(&r, c, model, images, i);
         if (status == PUMIT_OK && (b->count == b->most || b->tokens + r.tokens > MOST_TOKENS))
             status = flush(b, model, out, list);
+        if (status != PUMIT_OK) break;
         b->rows[b->count++] = r;
         b->tokens += r.tokens;
     }

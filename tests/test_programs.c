@@ -6,6 +6,7 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <glob.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -600,6 +601,26 @@ static void check_embeddings(void)
     ck_assert_ptr_nonnull(strstr(a->err, "--batch"));
 }
 
+/* An image that cannot be read when the batch before it is full. */
+static void check_broken_image(void)
+{
+    const uint8_t pixels[40 * 40] = {9, 200, 7};
+    files_folder("two");
+    png_write("two/a.png", 40, 40, 8, 0, false, pixels);
+    png_write("two/b.png", 40, 40, 8, 0, false, pixels);
+    check_done(runf("pumit-prepare -q -o %s %s", files_path("half"), files_path("two")));
+    glob_t found;
+    ck_assert_int_eq(glob(files_path("half/data/b-*.npy"), 0, NULL, &found), 0);
+    FILE *const f = fopen(found.gl_pathv[0], "r+b");
+    globfree(&found);
+    ck_assert_ptr_nonnull(f);
+    fputc('x', f);
+    fclose(f);
+    check_line(runf("pumit-embed --batch 1 %s %s -o /dev/null", files_path("vit/model.safetensors"),
+                    files_path("half")),
+               1, "pumit-embed", "prepare it again");
+}
+
 START_TEST(one_run_through_all)
 {
     char option[512];
@@ -618,6 +639,7 @@ START_TEST(one_run_through_all)
     ck_assert_double_eq(number(rows->child, "da"), 5);
     cJSON_Delete(rows);
     check_embeddings();
+    check_broken_image();
     const uint8_t pixels[40 * 40] = {9, 200, 7};
     png_write("picture.png", 40, 40, 8, 0, false, pixels);
     check_done(runf("pumit-reconstruct %s %s --vit %s -o %s", files_path("tok/model.safetensors"),
