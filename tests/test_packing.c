@@ -236,6 +236,29 @@ START_TEST(batches_that_are_refused)
 }
 END_TEST
 
+START_TEST(contexts_are_not_mixed)
+{
+    pumit_tensor *loss;
+    scene s = open_scene("cpu", "[1]", "mean"), other = open_scene("cpu", "[1]", "mean");
+    batch b = {0}, foreign = {0};
+    add(&b, &s, 0, 1);
+    add(&foreign, &other, 0, 1);
+    ck_assert_int_eq(pumit_vit_mim_loss(&loss, s.vit, other.tokenizer, foreign.images[0],
+                                        foreign.spacing[0], b.visible[0]),
+                     PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(pumit_last_error(), "context"));
+    ck_assert_int_eq(pumit_vit_mim_loss(&loss, s.vit, s.tokenizer, foreign.images[0], b.spacing[0],
+                                        b.visible[0]),
+                     PUMIT_ERROR_INVALID_ARGUMENT);
+    ck_assert_int_eq(s.ctx->scope_count, 0);
+    ck_assert_int_eq(other.ctx->scope_count, 0);
+    release(&b);
+    release(&foreign);
+    close_scene(&s);
+    close_scene(&other);
+}
+END_TEST
+
 /* --------------------------------------------------------------------------------------- hidden states */
 
 static void check_rows(const pumit_tensor *all, int64_t first, const pumit_tensor *own)
@@ -343,6 +366,7 @@ Suite *suite_packing(void)
     TCase *model = tcase_create("model");
     tcase_add_loop_test(model, loss_and_gradients_are_those_of_each_image, 0, 2);
     tcase_add_test(model, batches_that_are_refused);
+    tcase_add_test(model, contexts_are_not_mixed);
     tcase_add_test(model, hidden_states_are_those_of_each_image);
     tcase_add_test(model, embeddings_are_those_of_each_volume);
     suite_add_tcase(suite, model);

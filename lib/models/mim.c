@@ -279,9 +279,12 @@ static pumit_status guess(part *p, pumit_tokenizer *tokenizer, pumit_tensor *ima
     return p->target ? PUMIT_OK : pumit__last_status();
 }
 
-static pumit_status check_pair(const pumit_vit *vit, const pumit_tokenizer *tokenizer)
+static pumit_status check_pair(const pumit_vit *vit, pumit_tokenizer *tokenizer)
 {
     const int64_t *patch = pumit_tokenizer_patch(tokenizer);
+    /* Else what the tokenizer makes would belong to scopes that nobody here ends. */
+    PUMIT__REQUIRE(pumit_tokenizer_module(tokenizer)->ctx == vit->module.ctx,
+                   "transformer and tokenizer are of different contexts: load both in one");
     if (vit->codes != pumit_tokenizer_codes(tokenizer) || vit->patch[0] != patch[0] ||
         vit->patch[1] != patch[1] || vit->in_channels != pumit_tokenizer_channels(tokenizer))
         return pumit__fail(PUMIT_ERROR_SHAPE,
@@ -329,9 +332,9 @@ static pumit_status run_loss(pumit_tensor **loss, pumit__mim_terms *terms, pumit
     return *loss ? PUMIT_OK : pumit__last_status();
 }
 
-static pumit_status check_arguments(const pumit_vit *vit, const pumit_tokenizer *tokenizer,
-                                    int64_t count, pumit_tensor *const *image,
-                                    const double *spacing, pumit_tensor *const *visible)
+static pumit_status check_arguments(const pumit_vit *vit, pumit_tokenizer *tokenizer, int64_t count,
+                                    pumit_tensor *const *image, const double *spacing,
+                                    pumit_tensor *const *visible)
 {
     PUMIT__REQUIRE(vit && tokenizer && image && spacing && visible,
                    "pumit_vit_mim_loss: an argument is NULL");
