@@ -158,6 +158,9 @@ class Models(Case):
         self.assertAlmostEqual(loss.item(), sum(losses) / 2, places=5)
         with self.assertRaises(pumit.InvalidArgumentError):
             self.vit.mim_loss_packed(self.tokenizer, images, spacings[:1], visible)
+        shifted = [spacings[0][:2], (*spacings[1], 1.0)]  # six numbers, but not three of each
+        with self.assertRaises(IndexError):
+            self.vit.mim_loss_packed(self.tokenizer, images, shifted, visible)
 
     def test_training_lowers_the_loss(self):
         visible = pumit.random_visible(self.context, 1, 48, 0.5, seed=1)

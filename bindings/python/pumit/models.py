@@ -215,7 +215,7 @@ class Vit(Model):
             raise InvalidArgumentError(
                 f"{count} images, {len(spacings)} spacings, {len(visible)} tensors of visible tokens"
             )
-        flat = (ctypes.c_double * (3 * count))(*[mm for each in spacings for mm in each])
+        flat = (ctypes.c_double * (3 * count))(*[mm for each in spacings for mm in doubles(each)])
         call = lib.pumit_vit_mim_loss_packed
         return Tensor._take(
             made(call, self, tokenizer, count, handles(images), flat, handles(visible))
