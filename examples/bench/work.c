@@ -277,7 +277,7 @@ static pumit_status call_embed(work *w)
 static pumit_status call_load(work *w)
 {
     TRY(pumit_vit_load(&w->vit, w->ctx, w->file));
-    remove_file(w); /* the weights stay mapped */
+    remove_file(w);
     count_parameters(w, pumit_vit_module(w->vit), false);
     return PUMIT_OK;
 }

@@ -62,7 +62,7 @@ PUMIT_API int32_t pumit_context_set_recording(pumit_context *context, int32_t on
 PUMIT_API pumit_status pumit_context_memory(const pumit_context *context, int64_t *in_use,
                                             int64_t *peak, int64_t *system_allocations);
 
-/** Gives cached, unused memory back to the system. @since 0.1 */
+/** Gives cached, unused memory back to the system, but for what lies in one segment with memory in use (docs/architecture.md). @since 0.1 */
 PUMIT_API void pumit_context_trim(pumit_context *context);
 
 #ifdef __cplusplus

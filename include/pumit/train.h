@@ -94,7 +94,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
  *   pumit_vit_mim_loss_packed() does; false: all images of a batch have one degree of anisotropy and one depth, as published. Validation
  *   judges by batches of the latter kind in both cases.
  * - "train.recompute" (false): true computes the inside of each block again in backward instead of keeping it, which takes about a third more
- *   time and an eighth of what a step keeps of blocks; losses are the same.
+ *   time and an eleventh of what a step keeps of blocks; losses are the same.
  * - "train.norms_every" (10): steps between the gradients' norms by block, "block_norms" of a line; 0: never.
  *
  * Keys of recipe "classify", which learns from whole images, each once in an epoch, so that weights of images do not count; the result is of the validation with the highest AUC as

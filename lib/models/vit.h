@@ -10,7 +10,7 @@
 #define PUMIT__VIT_MOST_DEPTH 64
 
 /* Training then keeps what goes into each block, not what happens inside, which backward computes again: the same losses and gradients,
- * about a third more time. Of what a loss keeps an eighth is left (ViT-B, 500 tokens: 48 MiB an image for 367). Off at first. */
+ * about a third more time. Of what a loss keeps a fifth is left (ViT-B, 500 tokens: 47 MiB an image for 230). Off at first. */
 void pumit__vit_set_recompute(pumit_vit *vit, bool on);
 
 /* Patch embedding plus resampled absolute position, (N, L, dim), and the token grid. */

@@ -30,8 +30,9 @@ class Context(Handle):
     Keys may be given as a mapping, as keywords, or both: ``Context(device="cpu", threads=2)``.
     "device" is "cpu", "reference" or "reference64"; "threads" defaults to all cores;
     "weight_type" is "f32", "bf16" or "f16", what transformers that are loaded for inference hold
-    their matrices in; "limits.voxels" is the largest image that will be read, "limits.parameters"
-    the largest model that will be made.
+    their matrices in; "limits.voxels" is the largest image that will be read, "limits.ratio" how
+    many bytes a byte of a large one may become, "limits.parameters" the largest model that will be
+    made.
     """
 
     def __init__(self, options: Options = None, **keys: Any) -> None:
