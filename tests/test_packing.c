@@ -171,7 +171,7 @@ static void check_loss(const char *device, const char *layers, bool recompute, d
     batch one = {0}, packed = {0};
     pumit__mim_terms terms, own;
     double mean = 0, entropy = 0, accuracy = 0;
-    pumit__vit_set_recompute(s.vit, recompute);
+    pumit_vit_set_recompute(s.vit, recompute);
     ck_assert(pumit_module_parameter_count(s.module) <= MOST);
     for (int64_t i = 0; i < IMAGES; i++) {
         add(&one, &s, i, 1);

@@ -122,7 +122,7 @@ static void check_recompute(const char *device, const char *layers)
     int64_t count = 0;
     for (int on = 0; on < 2; on++) {
         scene s = open_scene(device, layers, 8);
-        pumit__vit_set_recompute(s.vit, on == 1);
+        pumit_vit_set_recompute(s.vit, on == 1);
         for (int i = 0; i < 2; i++) losses[on][i] = backward(&s, NULL); /* gradients gather */
         gradients[on] = all_gradients(&s, &count);
         close_scene(&s);
@@ -187,7 +187,7 @@ static void check_differences(const scene *s)
 START_TEST(gradients_are_the_slopes_of_the_loss)
 {
     scene s = open_scene("reference64", "[1, 4]", 8);
-    pumit__vit_set_recompute(s.vit, _i == 1);
+    pumit_vit_set_recompute(s.vit, _i == 1);
     backward(&s, NULL);
     check_differences(&s);
     close_scene(&s);
@@ -199,7 +199,7 @@ START_TEST(recomputing_takes_less_memory)
     int64_t peak[2], in_use, calls;
     for (int on = 0; on < 2; on++) {
         scene s = open_scene("cpu", "[0, 1, 2, 3, 4, 5]", 48);
-        pumit__vit_set_recompute(s.vit, on == 1);
+        pumit_vit_set_recompute(s.vit, on == 1);
         backward(&s, NULL);
         CHECK_OK(pumit_context_memory(s.ctx, &in_use, &peak[on], &calls));
         close_scene(&s);
@@ -214,7 +214,7 @@ START_TEST(an_unused_recording_goes)
 {
     int64_t before, after, peak, calls;
     scene s = open_scene("cpu", "[1, 4]", 8);
-    pumit__vit_set_recompute(s.vit, true);
+    pumit_vit_set_recompute(s.vit, true);
     for (int i = 0; i < 2; i++) {
         pumit_tensor *loss;
         CHECK_OK(pumit_context_memory(s.ctx, &before, &peak, &calls));

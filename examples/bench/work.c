@@ -390,6 +390,14 @@ static pumit_status pack_crop(work *w, const work_crop *crop, int64_t tokens)
     return PUMIT_OK;
 }
 
+/* Blocks keep their input alone. */
+static pumit_status setup_recompute_step(work *w)
+{
+    TRY(setup_mim_step(w));
+    pumit_vit_set_recompute(w->vit, 1);
+    return PUMIT_OK;
+}
+
 static pumit_status setup_packed(work *w)
 {
     TRY(make_vit(w, true));
@@ -469,6 +477,7 @@ const work_kind work_kinds[] = {
      .call = call_load},
     {"tokenizer-step", {1, 4}, .setup = setup_tokenizer_step, .call = call_tokenizer_step},
     {"mim-step-vit-b", {1, 4}, .setup = setup_mim_step, .call = call_mim_step},
+    {"mim-step-recompute", {1}, .setup = setup_recompute_step, .call = call_mim_step},
     {"mim-1500-tokens", {1}, .setup = setup_packed, .call = call_packed},
     {"mim-1500-tokens-mixed", {1}, .plain = true, .setup = setup_packed, .call = call_packed},
     {"optimizer-step-vit-b",

@@ -237,9 +237,9 @@ const int64_t *pumit_vit_patch(const pumit_vit *vit)
     return vit->patch;
 }
 
-void pumit__vit_set_recompute(pumit_vit *vit, bool on)
+void pumit_vit_set_recompute(pumit_vit *vit, int32_t on)
 {
-    vit->recompute = on;
+    vit->recompute = on != 0;
 }
 
 /* ------------------------------------------------------------------------------------------- images */

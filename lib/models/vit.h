@@ -9,10 +9,6 @@
 
 #define PUMIT__VIT_MOST_DEPTH 64
 
-/* Training then keeps what goes into each block, not what happens inside, which backward computes again: the same losses and gradients,
- * about a third more time. Of what a loss keeps a fifth is left (ViT-B, 500 tokens: 47 MiB an image for 230). Off at first. */
-void pumit__vit_set_recompute(pumit_vit *vit, bool on);
-
 /* Patch embedding plus resampled absolute position, (N, L, dim), and the token grid. */
 pumit_tensor *pumit__vit_patch_tokens(pumit_vit *vit, pumit_tensor *x, int32_t da, int64_t grid[3]);
 

@@ -43,7 +43,7 @@ static pumit_status create(pumit_trainer *t)
 {
     PUMIT__TRY(load_tokenizer(t));
     PUMIT__TRY(pumit__init_vit(t, complete));
-    pumit__vit_set_recompute(t->vit, t->options.recompute != 0);
+    pumit_vit_set_recompute(t->vit, t->options.recompute != 0);
     t->model = pumit_vit_module(t->vit);
     PUMIT__TRY(pumit__add_part(t, "model", t->model));
     return pumit__keep_section(t, "vit", t->model);

@@ -244,6 +244,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ int64_t pumit_vit_dim(const pumit_vit *vit);
 /* 0.1 */ int64_t pumit_vit_channels(const pumit_vit *vit);
 /* 0.1 */ const int64_t *pumit_vit_patch(const pumit_vit *vit);
+/* 0.1 */ void pumit_vit_set_recompute(pumit_vit *vit, int32_t on);
 /* 0.1 */ pumit_status pumit_vit_grid(int64_t grid[3], const pumit_vit *vit, const int64_t size[3], const double spacing[3]);
 /* 0.1 */ pumit_status pumit_vit_forward(pumit_tensor **out, pumit_vit *vit, pumit_tensor *image, const double spacing[3]);
 /* 0.1 */ pumit_status pumit_vit_embed(pumit_tensor **out, pumit_vit *vit, const pumit_volume *volume);

@@ -263,6 +263,10 @@ class vit : public detail::network<pumit_vit, pumit_vit_release, pumit_vit_modul
     {
         return detail::three(pumit_vit_patch(get()));
     }
+    void set_recompute(bool on)
+    {
+        pumit_vit_set_recompute(get(), on);
+    }
     size3 grid(const size3 &size, const spacing &steps) const
     {
         size3 out{};

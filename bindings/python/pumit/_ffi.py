@@ -172,6 +172,7 @@ FUNCTIONS: dict[str, tuple] = {
     "pumit_vit_dim": (I64, HANDLE),
     "pumit_vit_channels": (I64, HANDLE),
     "pumit_vit_patch": (I64S, HANDLE),
+    "pumit_vit_set_recompute": (VOID, HANDLE, I32),
     "pumit_vit_grid": (STATUS, I64S, HANDLE, I64S, F64S),
     "pumit_vit_forward": (STATUS, OUT, HANDLE, HANDLE, F64S),
     "pumit_vit_embed": (STATUS, OUT, HANDLE, HANDLE),

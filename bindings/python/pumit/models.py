@@ -176,6 +176,11 @@ class Vit(Model):
         """Voxels of a patch along D, H, W for an isotropic image."""
         return tuple(lib.pumit_vit_patch(self)[:3])  # type: ignore[return-value]
 
+    def set_recompute(self, on: bool) -> None:
+        """Whether training computes the inside of blocks again in backward instead of keeping it:
+        a fifth of the memory, a third more time."""
+        lib.pumit_vit_set_recompute(self, on)
+
     def grid(self, size: Sequence[int], spacing: Spacing) -> Tuple[int, int, int]:
         """The token grid d, h, w of an image of `size` voxels D, H, W."""
         out = (ctypes.c_int64 * 3)()
