@@ -82,7 +82,8 @@ PUMIT_API pumit_status pumit_tensor_set_requires_grad(pumit_tensor *tensor, int3
 
 /**
  * Walks the tape from the scalar `loss` back and adds to the gradients of all parameters it depends
- * on; frees the tape. PUMIT_ERROR_STATE if the loss was not recorded, or shares results with one whose tape was used. @since 0.1
+ * on; frees the tape, also when it fails. Parameters must hold the values that they had for the loss: an optimizer steps after all losses went
+ * back. PUMIT_ERROR_STATE if the loss was not recorded, or shares results with one whose tape was used. @since 0.1
  */
 PUMIT_API pumit_status pumit_tensor_backward(pumit_tensor *loss);
 
