@@ -24,6 +24,9 @@ pumit_status pumit__fail_in(pumit_status status, const char *format, ...) PUMIT_
 /* The status that pumit__fail() was last called with in this thread: for chains that carry NULL. */
 pumit_status pumit__last_status(void);
 
+/* Of a call of the operating system that failed with `code`: out of memory, not found, or I/O. */
+pumit_status pumit__status_of_errno(int code);
+
 /* Out of memory for `bytes` bytes of `what`. */
 pumit_status pumit__fail_memory(int64_t bytes, const char *what);
 

@@ -11,8 +11,8 @@
 
 static pumit_status fail_io(const char *action, const char *path)
 {
-    const pumit_status status = errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
-    return pumit__fail(status, "%s: cannot %s: %s", path, action, strerror(errno));
+    return pumit__fail(pumit__status_of_errno(errno), "%s: cannot %s: %s", path, action,
+                       strerror(errno));
 }
 
 /* A rename or a new folder is durable once the folder that it happened in is on disk. */
@@ -22,9 +22,10 @@ static void sync_folder_of(const char *path)
     if (!folder) return;
     char *slash = strrchr(folder, '/');
     if (slash) slash[slash == folder] = '\0';
-    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd =
+        TEMP_FAILURE_RETRY(open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd >= 0) {
-        (void)fsync(fd);
+        (void)TEMP_FAILURE_RETRY(fsync(fd));
         close(fd);
     }
     free(folder);
@@ -51,7 +52,7 @@ pumit_status pumit__atomic_commit(pumit__atomic_file *file)
 {
     FILE *stream = file->file;
     file->file = NULL;
-    const bool synced = fflush(stream) == 0 && fsync(fileno(stream)) == 0;
+    const bool synced = fflush(stream) == 0 && TEMP_FAILURE_RETRY(fsync(fileno(stream))) == 0;
     const int kept = errno;
     if (fclose(stream) != 0 || !synced) {
         if (!synced) errno = kept;

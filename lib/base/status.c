@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/base/base.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,12 @@ pumit_status pumit__fail_in(pumit_status status, const char *format, ...)
     keep_message(message);
     last_status = status;
     return status;
+}
+
+pumit_status pumit__status_of_errno(int code)
+{
+    if (code == ENOMEM) return PUMIT_ERROR_OUT_OF_MEMORY;
+    return code == ENOENT || code == ENOTDIR ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
 }
 
 pumit_status pumit__fail_memory(int64_t bytes, const char *what)

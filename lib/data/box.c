@@ -107,7 +107,7 @@ static pumit_status read_box(float *dst, const pumit_volume *v, const int64_t lo
     const int64_t bytes = 2 * (high[1] - low[1]) * v->shape[2];
     uint16_t *rows = malloc((size_t)bytes);
     if (!rows) return pumit__fail_memory(bytes, v->file);
-    const int fd = open(v->file, O_RDONLY | O_CLOEXEC);
+    const int fd = TEMP_FAILURE_RETRY(open(v->file, O_RDONLY | O_CLOEXEC));
     pumit_status status;
     if (fd < 0) {
         status = pumit__fail(errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO,

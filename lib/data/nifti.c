@@ -78,7 +78,8 @@ static pumit_status open_voxels(pumit__nifti *nifti, const pumit__sniffed *file)
     }
     nifti->stream = gzopen(nifti->path, "rbe");
     if (!nifti->stream)
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", nifti->path, strerror(errno));
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", nifti->path,
+                           strerror(errno));
     gzbuffer(nifti->stream, 1 << 18);
     return check_length(nifti);
 }

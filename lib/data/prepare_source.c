@@ -48,9 +48,8 @@ pumit_status pumit__fingerprint_of(pumit__fingerprint *out, const char *path)
     struct timespec latest = {0};
     *out = (pumit__fingerprint){0};
     if (stat(path, &info) != 0)
-        return pumit__fail(errno == ENOENT || errno == ENOTDIR ? PUMIT_ERROR_NOT_FOUND
-                                                               : PUMIT_ERROR_IO,
-                           "%s: cannot read: %s", path, strerror(errno));
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", path,
+                           strerror(errno));
     add_file(out, &latest, &info);
     for (int i = 0; i < 2; i++) {
         if (!pumit__ends_with(path, endings[i])) continue;

@@ -72,7 +72,8 @@ static pumit_status read_head(pumit__sniffed *file)
 {
     gzFile stream = gzopen(file->path, "rbe");
     if (!stream)
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", file->path, strerror(errno));
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", file->path,
+                           strerror(errno));
     const int got = gzread(stream, file->head, sizeof file->head);
     const bool damaged = got <= 0;
     file->gzip = !gzdirect(stream);
@@ -107,9 +108,8 @@ pumit_status pumit__sniff(pumit__sniffed *out, const char *path)
     if (!out->path) return pumit__fail_memory((int64_t)strlen(path), "a path");
     struct stat info;
     if (stat(out->path, &info) != 0)
-        return pumit__fail(errno == ENOENT || errno == ENOTDIR ? PUMIT_ERROR_NOT_FOUND
-                                                               : PUMIT_ERROR_IO,
-                           "%s: cannot read: %s", path, strerror(errno));
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", path,
+                           strerror(errno));
     if (!S_ISREG(info.st_mode))
         return pumit__fail(PUMIT_ERROR_IO, "%s: is %s, not an image file", path,
                            S_ISDIR(info.st_mode) ? "a folder" : "no regular file");

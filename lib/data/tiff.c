@@ -60,8 +60,10 @@ static pumit_status fail_decoding(const job *j)
 
 static pumit_status open_file(job *j)
 {
-    const int fd = open(j->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", j->path, strerror(errno));
+    const int fd = TEMP_FAILURE_RETRY(open(j->path, O_RDONLY | O_CLOEXEC));
+    if (fd < 0)
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", j->path,
+                           strerror(errno));
     TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
     if (options) {
         TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, j);

@@ -10,8 +10,7 @@
 
 static pumit_status fail_open(const char *path)
 {
-    const pumit_status status = errno == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
-    return pumit__fail(status, "%s: cannot read: %s", path, strerror(errno));
+    return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", path, strerror(errno));
 }
 
 pumit_status pumit__mapped_open(pumit__mapped *out, const char *path)
@@ -19,7 +18,7 @@ pumit_status pumit__mapped_open(pumit__mapped *out, const char *path)
     *out = (pumit__mapped){0};
     PUMIT__REQUIRE(path, "the path of a model file is NULL");
     /* Without O_NONBLOCK a named pipe would be waited for. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat info;
     if (fd < 0) return fail_open(path);
     pumit_status status = PUMIT_OK;

@@ -190,7 +190,8 @@ static pumit_status write_event(pumit__events *events)
     if (fwrite(r->data, 1, (size_t)r->used, events->file) == (size_t)r->used &&
         fflush(events->file) == 0)
         return PUMIT_OK;
-    return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", events->path, strerror(errno));
+    return pumit__fail(pumit__status_of_errno(errno), "%s: cannot write: %s", events->path,
+                       strerror(errno));
 }
 
 pumit_status pumit__events_text(pumit__events *events, int64_t step, const char *tag,

@@ -48,7 +48,8 @@ pumit_status pumit__metrics_open(FILE **out, const char *path, int64_t step)
     }
     const int kept_errno = errno;
     if (file) fclose(file);
-    return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, strerror(kept_errno));
+    return pumit__fail(kept_errno == ENOMEM ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_IO,
+                       "%s: cannot write: %s", path, strerror(kept_errno));
 }
 
 pumit_status pumit__metrics_write(FILE *file, const char *folder, const char *line)

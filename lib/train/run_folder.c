@@ -23,7 +23,7 @@ pumit_status pumit__run_lock(pumit_trainer *t)
     char *path;
     PUMIT__TRY(pumit__make_folder(t->output));
     PUMIT__TRY(pumit__run_path(&path, t, "lock"));
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    const int fd = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     pumit_status status = PUMIT_OK;
     if (fd < 0) {
         status = pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
@@ -60,7 +60,8 @@ static pumit_status for_names(const char *run, const char *folder,
     pumit_status status = PUMIT_OK;
     DIR *const listing = opendir(path);
     if (!listing && errno != ENOENT)
-        status = pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", path, strerror(errno));
+        status = pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", path,
+                             strerror(errno));
     for (struct dirent *entry; listing && status == PUMIT_OK && (entry = readdir(listing));)
         status = each(user, path, entry->d_name);
     if (listing) closedir(listing);
@@ -205,7 +206,7 @@ pumit_status pumit__run_save(pumit_trainer *t)
     pumit_status status;
     PUMIT__GO(pumit__make_folder(folder));
     PUMIT__GO(path_of(&path, t->output, t->step));
-    if (fsync(fileno(t->metrics)) != 0)
+    if (TEMP_FAILURE_RETRY(fsync(fileno(t->metrics))) != 0)
         PUMIT__GO(pumit__fail(PUMIT_ERROR_IO, "%s/metrics.jsonl: cannot write: %s", t->output,
                               strerror(errno)));
     PUMIT__GO(pumit__checkpoint_write(t, path));
