@@ -20,6 +20,11 @@ typedef struct {
     char message[200];
 } job;
 
+bool pumit__png_lacks_memory(const char *message)
+{
+    return strcasestr(message, "memory") != NULL;
+}
+
 static void on_error(png_structp png, png_const_charp message)
 {
     job *j = png_get_error_ptr(png);
@@ -71,6 +76,8 @@ static pumit_status allocate_rows(job *j)
 
 static pumit_status fail_decoding(const job *j)
 {
+    if (pumit__png_lacks_memory(j->message))
+        return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY, "%s: %s", j->path, j->message);
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is a damaged or truncated PNG (%s); copy it again",
                        j->path, j->message);
 }
@@ -117,7 +124,8 @@ pumit_status pumit__png_read(pumit_volume **out, const pumit_context *ctx,
     job j = {.ctx = ctx, .path = file->path, .file_bytes = file->file_bytes};
     j.file = fopen(file->path, "rbe");
     if (!j.file)
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read: %s", file->path, strerror(errno));
+        return pumit__fail(pumit__status_of_errno(errno), "%s: cannot read: %s", file->path,
+                           strerror(errno));
     pumit_status status = decode(&j);
     if (status == PUMIT_OK) status = make_volume(out, &j);
     png_destroy_read_struct(&j.png, &j.info, NULL);

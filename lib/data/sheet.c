@@ -96,15 +96,21 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
+/* Of a full disk the encoder says "Write Error". */
+static pumit_status fail_encoding(const encoder *e, FILE *file, const char *path)
+{
+    const bool memory = pumit__png_lacks_memory(e->message);
+    return pumit__fail(memory ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_IO, "%s: cannot write: %s",
+                       path, ferror(file) ? strerror(errno) : e->message);
+}
+
 static pumit_status encode(encoder *e, FILE *file, const char *path, const uint8_t *pixels,
                            const int64_t size[3])
 {
     e->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, e, on_error, on_warning);
     e->info = e->png ? png_create_info_struct(e->png) : NULL;
     if (!e->info) return pumit__fail_memory(0, "the PNG encoder");
-    if (setjmp(png_jmpbuf(e->png))) /* of a full disk the encoder says "Write Error" */
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path,
-                           ferror(file) ? strerror(errno) : e->message);
+    if (setjmp(png_jmpbuf(e->png))) return fail_encoding(e, file, path);
     png_init_io(e->png, file);
     png_set_IHDR(e->png, e->info, (png_uint_32)size[1], (png_uint_32)size[0], 8,
                  size[2] == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,

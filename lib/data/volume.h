@@ -122,6 +122,8 @@ pumit_status pumit__volume_box(float *dst, const pumit_volume *volume, const pum
 uint8_t pumit__pixel(float value);
 
 /* Writes pixels of size (H, W, C), C 1 or 3, as a PNG file that appears whole or not at all. */
+/* True if that is what libpng says where it cannot get memory. */
+bool pumit__png_lacks_memory(const char *message);
 pumit_status pumit__png_write(const char *path, const uint8_t *pixels, const int64_t size[3]);
 
 /* ----------------------------------------------------------------------------------------- readers */
