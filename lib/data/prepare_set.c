@@ -16,7 +16,8 @@
 
 static pumit_status fail_io(const char *action, const char *path)
 {
-    return pumit__fail(PUMIT_ERROR_IO, "%s: cannot %s: %s", path, action, strerror(errno));
+    return pumit__fail(errno == ENOMEM ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_IO,
+                       "%s: cannot %s: %s", path, action, strerror(errno));
 }
 
 static pumit_status take_lock(int *lock, const char *folder)
@@ -24,7 +25,7 @@ static pumit_status take_lock(int *lock, const char *folder)
     char *path = pumit__format("%s/.lock", folder);
     if (!path) return pumit__fail_memory(0, folder);
     pumit_status status = PUMIT_OK;
-    *lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    *lock = TEMP_FAILURE_RETRY(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (*lock < 0)
         status = fail_io("write", path);
     else if (flock(*lock, LOCK_EX | LOCK_NB) != 0)
@@ -38,23 +39,25 @@ static pumit_status take_lock(int *lock, const char *folder)
     return status;
 }
 
-static bool is_empty(const char *folder)
+static pumit_status is_empty(bool *out, const char *folder)
 {
     const struct dirent *item;
     DIR *stream = opendir(folder);
-    if (!stream) return false;
-    bool empty = true;
-    while (empty && (item = readdir(stream)) != NULL)
-        empty = strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0;
+    if (!stream) return fail_io("read the folder", folder);
+    *out = true;
+    while (*out && (item = readdir(stream)) != NULL)
+        *out = strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0;
     closedir(stream);
-    return empty;
+    return PUMIT_OK;
 }
 
 /* The table is there before the first image is, and files without a row are removed: nobody else's folder, please. */
 static pumit_status check_own(const char *folder, const char *data)
 {
     if (!pumit__prepared_is(folder)) {
-        if (is_empty(data)) return PUMIT_OK;
+        bool empty = false;
+        PUMIT__TRY(is_empty(&empty, data));
+        if (empty) return PUMIT_OK;
         return pumit__fail(PUMIT_ERROR_STATE,
                            "%s: holds files, but %s has no %s: choose another folder", data, folder,
                            PUMIT__PREPARED_TABLE);
@@ -219,10 +222,15 @@ pumit_status pumit__set_write(const pumit__prepared_table *table, const char *fo
 pumit_status pumit__set_append(int fd, const pumit__csv_text *rows, const char *folder)
 {
     const off_t before = lseek(fd, 0, SEEK_END);
+    int64_t done = 0;
+    while (done < rows->length) {
+        const ssize_t put =
+            TEMP_FAILURE_RETRY(write(fd, rows->text + done, (size_t)(rows->length - done)));
+        if (put <= 0) break;
+        done += put;
+    }
     if (rows->length == 0) return PUMIT_OK;
-    const ssize_t got = write(fd, rows->text, (size_t)rows->length);
-    if (got == rows->length && fsync(fd) == 0) return PUMIT_OK;
-    if (got >= 0 && got < rows->length) errno = ENOSPC;
+    if (done == rows->length && TEMP_FAILURE_RETRY(fsync(fd)) == 0) return PUMIT_OK;
     const pumit_status status = fail_io("write " PUMIT__PREPARED_TABLE, folder);
     if (before >= 0) (void)!ftruncate(fd, before); /* a torn line would be dropped as well */
     return status;

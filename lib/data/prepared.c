@@ -5,6 +5,7 @@
 #include "lib/data/source.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,24 +25,28 @@ static const char *const NAMES[] = {
 
 /* ------------------------------------------------------------------------------------------- table */
 
-char *pumit__prepared_folder(const char *path)
+static bool is_table(const char *path)
 {
-    struct stat info;
     const char *slash = strrchr(path, '/');
-    if (strcmp(slash ? slash + 1 : path, PUMIT__PREPARED_TABLE) == 0)
-        return slash ? pumit__format("%.*s", (int)(slash - path) + (slash == path), path)
-                     : pumit__strdup(".");
-    char *table = pumit__format("%s/%s", path, PUMIT__PREPARED_TABLE);
-    const bool there = table && stat(table, &info) == 0 && S_ISREG(info.st_mode);
-    free(table);
-    return there ? pumit__strdup(path) : NULL;
+    return strcmp(slash ? slash + 1 : path, PUMIT__PREPARED_TABLE) == 0;
 }
 
+char *pumit__prepared_folder(const char *path)
+{
+    if (!is_table(path)) return pumit__strdup(path);
+    const char *slash = strrchr(path, '/');
+    return slash ? pumit__format("%.*s", (int)(slash - path) + (slash == path), path)
+                 : pumit__strdup(".");
+}
+
+/* Takes no memory: a set that passed for none for want of it would be cleaned of its images. */
 bool pumit__prepared_is(const char *path)
 {
-    char *folder = pumit__prepared_folder(path);
-    free(folder);
-    return folder != NULL;
+    char table[PATH_MAX];
+    struct stat info;
+    if (is_table(path)) return true;
+    const int length = snprintf(table, sizeof table, "%s/%s", path, PUMIT__PREPARED_TABLE);
+    return length < (int)sizeof table && stat(table, &info) == 0 && S_ISREG(info.st_mode);
 }
 
 void pumit__prepared_header(pumit__csv_text *out)

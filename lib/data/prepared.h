@@ -55,9 +55,10 @@ typedef struct {
     int64_t count, capacity;
 } pumit__prepared_table;
 
-/* The folder of the set that `path` is: a folder with a table, or the table itself. NULL: it is none. Free with free(). */
-char *pumit__prepared_folder(const char *path);
+/* True if `path` is a set: a folder with a table, or the table itself. */
 bool pumit__prepared_is(const char *path);
+/* The folder of such a path; NULL when out of memory. Free with free(). */
+char *pumit__prepared_folder(const char *path);
 
 /* All rows that were written to their end. Of rows with the same key the last counts. Rows keep the file's order. */
 pumit_status pumit__prepared_read(pumit__prepared_table *out, const char *folder);

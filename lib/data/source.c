@@ -89,8 +89,9 @@ static char *collection_of(const char *path, bool folder)
 static pumit_status add_existing(pumit__sources *sources, const char *path, bool folder)
 {
     const pumit__source_tags none = PUMIT__NO_TAGS;
-    char *table = pumit__prepared_folder(path);
-    if (table) {
+    if (pumit__prepared_is(path)) {
+        char *table = pumit__prepared_folder(path);
+        if (!table) return pumit__fail_memory((int64_t)strlen(path), "a path");
         const pumit_status status = pumit__sources_push(sources, table, &none, PUMIT_OK);
         free(table);
         return status;
@@ -114,8 +115,7 @@ static pumit_status add_one(pumit__sources *sources, const char *path, const str
 
 static pumit_status fail_missing(const char *path, int code)
 {
-    return pumit__fail(code == ENOENT || code == ENOTDIR ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO,
-                       "%s: cannot read: %s", path, strerror(code));
+    return pumit__fail(pumit__status_of_errno(code), "%s: cannot read: %s", path, strerror(code));
 }
 
 /* Every match counts as if it had been given itself. */
