@@ -54,8 +54,8 @@ static pumit_status list_folder(listing *out, const char *folder)
     *out = (listing){0};
     DIR *stream = opendir(folder);
     if (!stream)
-        return pumit__fail(PUMIT_ERROR_IO, "%s: cannot read the folder: %s", folder,
-                           strerror(errno));
+        return pumit__fail(errno == ENOMEM ? PUMIT_ERROR_OUT_OF_MEMORY : PUMIT_ERROR_IO,
+                           "%s: cannot read the folder: %s", folder, strerror(errno));
     pumit_status status = PUMIT_OK;
     const struct dirent *entry;
     while (status == PUMIT_OK && (entry = readdir(stream)) != NULL)
@@ -80,12 +80,13 @@ static bool has_image_ending(const char *path)
 }
 
 /* The .img of a pair, which its header already stands for. */
-static bool is_second_half(const char *path)
+static pumit_status is_second_half(bool *out, const char *path)
 {
     char *header = pumit__header_path(path);
-    const bool second = header && strcmp(header, path) != 0;
+    if (!header) return pumit__fail_memory((int64_t)strlen(path), "a path");
+    *out = strcmp(header, path) != 0;
     free(header);
-    return second;
+    return PUMIT_OK;
 }
 
 static pumit_status walk(pumit__sources *sources, const char *folder,
@@ -109,7 +110,10 @@ static pumit_status visit(pumit__sources *sources, const char *path, const pumit
     struct stat info;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         return walk_named(sources, path, tags, above);
-    if (!has_image_ending(path) || is_second_half(path)) return PUMIT_OK;
+    if (!has_image_ending(path)) return PUMIT_OK;
+    bool second = false;
+    PUMIT__TRY(is_second_half(&second, path));
+    if (second) return PUMIT_OK;
     return pumit__sources_push(sources, path, tags, PUMIT_OK);
 }
 
