@@ -35,7 +35,8 @@ typedef int32_t (*pumit_prepare_fn)(void *user, int64_t done, int64_t total, con
  * - "modality": a name for all images, or a list of [pattern, name]: the first pattern (* ? [ ]) that the absolute path matches counts. What a
  *   list's column "modality" says goes first.
  * - "limits.bytes": most memory for an array of an .npz; default 4 GiB.
- * What cannot be read, images of one value alone, and those whose spacing or affine is unusable, are skipped and reported. Memory: at most 8 bytes a voxel and channel of the largest image per
+ * What cannot be read, images of one value alone, those whose spacing or affine is unusable, and those that there is no memory for, are skipped and
+ * reported; a later call tries them again. Memory: at most 8 bytes a voxel and channel of the largest image per
  * thread; a .npy takes its size and an .npz that of its largest array besides.
  *
  * Work that was stopped, by a signal too, goes on when the call is repeated: images-meta.csv tells what is done. Sources with the same path, size

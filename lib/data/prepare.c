@@ -448,40 +448,42 @@ static pumit_status add_anisotropy(cJSON *tree, const pumit__prepared_table *tab
     PUMIT__TRY(pumit__csv_locale_begin(&locale));
     int64_t counts[PUMIT__MOST_ANISOTROPY + 1] = {0};
     cJSON *object = cJSON_AddObjectToObject(tree, "anisotropy");
+    bool whole = object != NULL;
     for (int64_t i = 0; i < table->count; i++) counts[anisotropy_of(&table->rows[i])]++;
     pumit__csv_locale_end(&locale);
     for (int i = 0; i <= PUMIT__MOST_ANISOTROPY; i++) {
         const char name[] = {(char)('0' + i), '\0'};
-        if (counts[i]) cJSON_AddNumberToObject(object, name, (double)counts[i]);
+        if (counts[i]) whole = whole && cJSON_AddNumberToObject(object, name, (double)counts[i]);
     }
-    return PUMIT_OK;
+    return whole ? PUMIT_OK : pumit__fail_memory(0, "a report");
 }
 
-static void add_skipped(cJSON *tree, const job *j)
+static bool add_skipped(cJSON *tree, const job *j)
 {
     cJSON *list = cJSON_AddArrayToObject(tree, "skipped");
-    for (int64_t i = 0; i < j->skip_count; i++) {
+    bool whole = list != NULL;
+    for (int64_t i = 0; whole && i < j->skip_count; i++) {
         cJSON *item = cJSON_CreateObject();
-        cJSON_AddStringToObject(item, "path", j->skips[i].path);
-        cJSON_AddStringToObject(item, "reason", j->skips[i].reason);
-        cJSON_AddItemToArray(list, item);
+        whole = cJSON_AddItemToArray(list, item) &&
+                cJSON_AddStringToObject(item, "path", j->skips[i].path) &&
+                cJSON_AddStringToObject(item, "reason", j->skips[i].reason);
     }
+    return whole;
 }
 
 static pumit_status make_report(char **out, const job *j, const pumit__prepared_table *table,
                                 double seconds)
 {
     cJSON *tree = cJSON_CreateObject();
-    cJSON_AddNumberToObject(tree, "images", (double)table->count);
-    cJSON_AddNumberToObject(tree, "sources", (double)j->total);
-    cJSON_AddNumberToObject(tree, "done", (double)j->done);
-    cJSON_AddNumberToObject(tree, "already_there", (double)j->already);
-    add_skipped(tree, j);
-    cJSON_AddNumberToObject(tree, "seconds", seconds);
-    cJSON_AddNumberToObject(tree, "images_per_s",
-                            seconds > 0 ? (double)j->images / seconds : (double)j->images);
-    cJSON_AddStringToObject(tree, "output", j->options.output);
-    pumit_status status = tree ? add_anisotropy(tree, table) : pumit__fail_memory(0, "a report");
+    const double rate = seconds > 0 ? (double)j->images / seconds : (double)j->images;
+    const bool whole = cJSON_AddNumberToObject(tree, "images", (double)table->count) &&
+                       cJSON_AddNumberToObject(tree, "sources", (double)j->total) &&
+                       cJSON_AddNumberToObject(tree, "done", (double)j->done) &&
+                       cJSON_AddNumberToObject(tree, "already_there", (double)j->already) &&
+                       add_skipped(tree, j) && cJSON_AddNumberToObject(tree, "seconds", seconds) &&
+                       cJSON_AddNumberToObject(tree, "images_per_s", rate) &&
+                       cJSON_AddStringToObject(tree, "output", j->options.output);
+    pumit_status status = whole ? add_anisotropy(tree, table) : pumit__fail_memory(0, "a report");
     if (status == PUMIT_OK) status = pumit__json_print(out, tree, true);
     cJSON_Delete(tree);
     return status;
@@ -514,7 +516,7 @@ static pumit_status open_table(job *j)
 {
     char *path = pumit__format("%s/%s", j->options.output, PUMIT__PREPARED_TABLE);
     if (!path) return pumit__fail_memory(0, j->options.output);
-    j->table = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    j->table = TEMP_FAILURE_RETRY(open(path, O_WRONLY | O_APPEND | O_CLOEXEC));
     const pumit_status status =
         j->table >= 0 ? PUMIT_OK
                       : pumit__fail(PUMIT_ERROR_IO, "%s: cannot write: %s", path, strerror(errno));
