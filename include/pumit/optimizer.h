@@ -28,7 +28,8 @@ PUMIT_API void pumit_optimizer_release(pumit_optimizer *optimizer);
  * One step with the gathered gradients, which are then forgotten. Parameters without gradient stay.
  * @param accumulated number of losses whose gradients were gathered; the step uses their mean
  * @param grad_norm receives the global norm before clipping; may be NULL
- * A norm that is not finite is PUMIT_ERROR_STATE and changes nothing but the gradients. @since 0.1
+ * A norm that is not finite is PUMIT_ERROR_STATE and changes nothing but the gradients. PUMIT_ERROR_OUT_OF_MEMORY before anything moved
+ * leaves them, too, so that the step can be taken again. @since 0.1
  */
 PUMIT_API pumit_status pumit_optimizer_step(pumit_optimizer *optimizer, double learning_rate,
                                             int32_t accumulated, double *grad_norm);

@@ -205,11 +205,14 @@ pumit_status pumit_optimizer_step(pumit_optimizer *o, double learning_rate, int3
     pumit_context *ctx = o->module->ctx;
     const int64_t mark = pumit__scope_begin(ctx);
     const bool recording = ctx->recording;
+    const int64_t before = o->steps;
     ctx->recording = false;
     const pumit_status status = step(o, learning_rate, accumulated, grad_norm);
     ctx->recording = recording;
     pumit__scope_end(ctx, mark, NULL);
-    pumit_module_zero_grad(o->module);
+    /* Where memory was out before anything moved, the step can be taken again. */
+    if (status != PUMIT_ERROR_OUT_OF_MEMORY || o->steps != before)
+        pumit_module_zero_grad(o->module);
     return status;
 }
 
