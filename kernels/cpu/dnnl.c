@@ -5,22 +5,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pumit__cpu_dnnl *open_dnnl(pumit__cpu_device *device)
+static dnnl_status_t open_dnnl(pumit__cpu_device *device)
 {
-    if (device->dnnl) return device->dnnl;
+    if (device->dnnl) return dnnl_success;
     pumit__cpu_dnnl *dnnl = calloc(1, sizeof *dnnl);
-    if (!dnnl) return NULL;
-    if (dnnl_engine_create(&dnnl->engine, dnnl_cpu, 0) != dnnl_success ||
-        dnnl_stream_create(&dnnl->stream, dnnl->engine, dnnl_stream_default_flags) !=
-            dnnl_success ||
-        dnnl_primitive_attr_create(&dnnl->attributes) != dnnl_success ||
-        dnnl_primitive_attr_set_scratchpad_mode(dnnl->attributes, dnnl_scratchpad_mode_user) !=
-            dnnl_success) {
+    if (!dnnl) return dnnl_out_of_memory;
+    dnnl_status_t status = dnnl_engine_create(&dnnl->engine, dnnl_cpu, 0);
+    if (status == dnnl_success)
+        status = dnnl_stream_create(&dnnl->stream, dnnl->engine, dnnl_stream_default_flags);
+    if (status == dnnl_success) status = dnnl_primitive_attr_create(&dnnl->attributes);
+    if (status == dnnl_success)
+        status =
+            dnnl_primitive_attr_set_scratchpad_mode(dnnl->attributes, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success)
+        device->dnnl = dnnl;
+    else
         pumit__cpu_dnnl_close(dnnl);
-        return NULL;
-    }
-    device->dnnl = dnnl;
-    return dnnl;
+    return status;
 }
 
 static void clear_entry(pumit__dnnl_entry *entry)
@@ -58,22 +59,26 @@ static pumit__dnnl_entry *look_up(pumit__cpu_dnnl *dnnl, pumit__dnnl_make make, 
     return oldest;
 }
 
-pumit__dnnl_entry *pumit__dnnl_find(pumit__cpu_device *device, pumit__dnnl_make make,
-                                    const void *key, size_t bytes)
+pumit_status pumit__dnnl_find(pumit__dnnl_entry **out, pumit__cpu_device *device,
+                              pumit__dnnl_make make, const void *key, size_t bytes)
 {
-    pumit__cpu_dnnl *dnnl = open_dnnl(device);
-    if (!dnnl) return NULL;
-    pumit__dnnl_entry *entry = look_up(dnnl, make, key, bytes);
-    if (!entry->last_use) {
-        if (make(entry, dnnl, key) != dnnl_success) {
+    dnnl_status_t status = open_dnnl(device);
+    pumit__dnnl_entry *entry = NULL;
+    if (status == dnnl_success) entry = look_up(device->dnnl, make, key, bytes);
+    if (entry && !entry->last_use) {
+        status = make(entry, device->dnnl, key);
+        if (status == dnnl_success) {
+            entry->make = make;
+            memcpy(entry->key, key, bytes);
+        } else {
             clear_entry(entry);
-            return NULL;
         }
-        entry->make = make;
-        memcpy(entry->key, key, bytes);
     }
-    entry->last_use = ++dnnl->clock;
-    return entry;
+    if (status == dnnl_out_of_memory) return PUMIT_ERROR_OUT_OF_MEMORY;
+    if (status != dnnl_success) return PUMIT_DECLINED;
+    entry->last_use = ++device->dnnl->clock;
+    *out = entry;
+    return PUMIT_OK;
 }
 
 pumit_status pumit__dnnl_status(dnnl_status_t status)

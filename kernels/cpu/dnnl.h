@@ -42,9 +42,9 @@ struct pumit__cpu_dnnl {
     pumit__dnnl_entry entries[128];
 };
 
-/** The entry for `key`, made if it is new; NULL when oneDNN cannot. */
-pumit__dnnl_entry *pumit__dnnl_find(pumit__cpu_device *device, pumit__dnnl_make make,
-                                    const void *key, size_t bytes);
+/** The entry for `key`, made if it is new; declined when oneDNN cannot. Not so where memory is out: another kernel's results differ. */
+pumit_status pumit__dnnl_find(pumit__dnnl_entry **out, pumit__cpu_device *device,
+                              pumit__dnnl_make make, const void *key, size_t bytes);
 
 pumit_status pumit__dnnl_status(dnnl_status_t status);
 

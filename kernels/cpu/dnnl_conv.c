@@ -242,12 +242,11 @@ static pumit_status run(pumit__cpu_device *device, const pumit_conv_args *args,
     return pumit__dnnl_status(status);
 }
 
-/** The entry for these arguments; NULL when oneDNN cannot. */
-static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_conv_args *args,
-                                    int backward)
+static pumit_status entry_for(pumit__dnnl_entry **out, pumit__cpu_device *device,
+                              const pumit_conv_args *args, int backward)
 {
     const conv_key key = make_key(args, backward);
-    return pumit__dnnl_find(device, make_entry, &key, sizeof key);
+    return pumit__dnnl_find(out, device, make_entry, &key, sizeof key);
 }
 
 /** Scratch memory for an entry behind `before` bytes. */
@@ -260,8 +259,9 @@ static char *scratch_for(pumit__cpu_device *device, const pumit__dnnl_entry *ent
 
 pumit_status pumit__cpu_dnnl_forward(pumit__cpu_device *device, const pumit_conv_args *args)
 {
-    pumit__dnnl_entry *entry = entry_for(device, args, 0);
-    if (!entry) return PUMIT_DECLINED;
+    pumit__dnnl_entry *entry = NULL;
+    const pumit_status found = entry_for(&entry, device, args, 0);
+    if (found != PUMIT_OK) return found;
     char *scratch = scratch_for(device, entry, 0);
     return scratch ? run(device, args, entry, scratch) : PUMIT_ERROR_OUT_OF_MEMORY;
 }
@@ -308,8 +308,9 @@ pumit_status pumit__cpu_dnnl_backward_data(pumit__cpu_device *device, const pumi
 {
     pumit_conv_args forward;
     const int flips = as_forward(args, &forward);
-    pumit__dnnl_entry *entry = entry_for(device, flips ? &forward : args, !flips);
-    if (!entry) return PUMIT_DECLINED;
+    pumit__dnnl_entry *entry = NULL;
+    const pumit_status found = entry_for(&entry, device, flips ? &forward : args, !flips);
+    if (found != PUMIT_OK) return found;
     const int64_t weights = args->out_channels * args->in_channels * args->kernel[0] *
                             args->kernel[1] * args->kernel[2];
     const size_t before = flips ? (size_t)weights * sizeof(float) : 0;

@@ -207,7 +207,8 @@ static pumit_status spread(pumit__cpu_device *device, const pumit_matmul_args *a
     return pumit__cpu_chosen()->copy(device, &copy);
 }
 
-static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmul_args *args)
+static pumit_status entry_for(pumit__dnnl_entry **out, pumit__cpu_device *device,
+                              const pumit_matmul_args *args)
 {
     product_key key;
     memset(&key, 0, sizeof key);
@@ -220,8 +221,8 @@ static pumit__dnnl_entry *entry_for(pumit__cpu_device *device, const pumit_matmu
     key.k = args->k;
     key.lda = args->lda;
     key.ldb = args->ldb;
-    pumit__dnnl_entry *entry = pumit__dnnl_find(device, make_entry, &key, sizeof key);
-    return entry && entry->primitive ? entry : NULL;
+    const pumit_status status = pumit__dnnl_find(out, device, make_entry, &key, sizeof key);
+    return status == PUMIT_OK && !(*out)->primitive ? PUMIT_DECLINED : status;
 }
 
 static pumit_status run(pumit__cpu_device *device, const pumit_matmul_args *args,
@@ -247,8 +248,9 @@ pumit_status pumit__dnnl_matmul(pumit__cpu_device *device, const pumit_matmul_ar
         args->b_dtype == PUMIT_F16 || (rounds && args->lda != args->k) ||
         (!rounds && args->ldc != args->n && args->m > MOST_SPREAD_ROWS))
         return PUMIT_DECLINED;
-    pumit__dnnl_entry *entry = entry_for(device, args);
-    if (!entry) return PUMIT_DECLINED;
+    pumit__dnnl_entry *entry = NULL;
+    const pumit_status found = entry_for(&entry, device, args);
+    if (found != PUMIT_OK) return found;
     product_sizes sizes = {.primitive = entry->scratch_bytes};
     if (rounds) sizes.a = pumit__dnnl_padded((size_t)(args->m * args->k) * sizeof(uint16_t));
     if (args->ldc != args->n)
