@@ -140,18 +140,21 @@ static pumit_status write_output(pumit_trainer *t)
     char *json = NULL, *path = NULL;
     pumit__atomic_file file = {0};
     pumit_status status;
+    bool begun = false;
     PUMIT__GO(begin_output(t));
     PUMIT__GO(pumit__run_path(&path, t, "config.json"));
     PUMIT__GO(pumit_config_to_json(&json, t->config));
     PUMIT__GO(pumit__atomic_open(&file, path));
     PUMIT__GO(pumit__atomic_write(&file, json, (int64_t)strlen(json)));
     PUMIT__GO(pumit__atomic_write(&file, "\n", 1));
-    PUMIT__GO(pumit__atomic_commit(&file));
     free(path);
     PUMIT__GO(pumit__run_path(&path, t, "metrics.jsonl"));
+    begun = !t->resumed;
     PUMIT__GO(pumit__metrics_open(&t->metrics, path, t->step));
-    if (t->options.events) status = open_events(t, json);
+    if (t->options.events) PUMIT__GO(open_events(t, json));
+    status = pumit__atomic_commit(&file); /* last: it is what makes the folder a run */
 out:
+    if (status != PUMIT_OK && begun) unlink(path);
     pumit__atomic_close(&file);
     free(path);
     free(json);
