@@ -111,6 +111,10 @@ check-asan:  ## the tests with address, undefined-behaviour and leak sanitizers,
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer' \
 		CXXFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer'
 
+.PHONY: check-full
+check-full:  ## the tests under sanitizers, and with every allocation and every call of the system failing (hours)
+	@PUMIT_SWEEP=full $(MAKE) --no-print-directory check-asan
+
 .PHONY: abi-check
 abi-check: deps $(SHARED)  ## headers and library against the promised interface: docs/abi.md
 	@CC='$(CC)' scripts/abi check include $(BUILD)/libpumit.so
