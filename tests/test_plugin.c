@@ -121,7 +121,7 @@ END_TEST
 
 START_TEST(there_is_room_for_sixteen)
 {
-    static char names[17][8];
+    static char names[17][16];
     for (int i = 0; i < 17; i++) {
         snprintf(names[i], sizeof names[i], "b%d", i);
         pumit_backend *table = make_table(i < 16 ? names[i] : "bad", sizeof *table);
