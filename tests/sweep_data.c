@@ -29,6 +29,9 @@ void sweep_data_files(void)
     files_folder("few");
     png_write("few/a.png", 20, 20, 8, 0, false, rows);
     nifti_write("few/b.nii", &plain, voxels, 512, 4);
+    nifti_file pair = plain;
+    pair.pair = true;
+    nifti_write("few/p", &pair, voxels, 512, 4);
     const npz_member members[] = {
         {"train_images", "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 12, 12), }", rows,
          3 * 144},

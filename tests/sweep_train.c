@@ -165,11 +165,11 @@ void sweep_train_files(void)
 
 #define ENTRIES(name)                                                                              \
     SWEEP_OF(pumit_trainer_create, " of " #name, configure_##name, create, .restart = true,        \
-             .coarse = 3),                                                                         \
+             .coarse = 5),                                                                         \
         SWEEP_OF(pumit_trainer_create, " of a " #name " run that goes on", resume_##name, create,  \
                  .restart = true, .coarse = 5),                                                    \
         SWEEP_OF(pumit_trainer_run, " of " #name, open_##name, run, .restart = true,               \
-                 .result = model, .spends = true, .coarse = 7)
+                 .result = model, .spends = true, .coarse = 61)
 
 const sweep_entry sweep_train[] = {
     ENTRIES(tokenizer),

@@ -109,13 +109,15 @@ static int by_key(const void *a, const void *b)
     return compare_fields(a, b, PUMIT__COLUMN_KEY);
 }
 
-static bool has_file(const pumit__prepared_row *row, const char *folder)
+/* A file that cannot be looked for now is not one that is missing: what has no row is removed. */
+static pumit_status has_file(bool *out, const pumit__prepared_row *row, const char *folder)
 {
     char *path;
     int64_t offset;
-    const bool there = pumit__prepared_file(&path, &offset, folder, row) == PUMIT_OK;
+    const pumit_status status = pumit__prepared_file(&path, &offset, folder, row);
     free(path);
-    return there;
+    *out = status == PUMIT_OK;
+    return status == PUMIT_ERROR_OUT_OF_MEMORY || status == PUMIT_ERROR_IO ? status : PUMIT_OK;
 }
 
 /* Rows that were written with the last one of their source. */
@@ -127,18 +129,21 @@ static bool same_time(const pumit__prepared_row *x, const pumit__prepared_row *y
 }
 
 /* A source counts if all its rows are there, and their files. */
-static void check_source(pumit__prepared_row **rows, int64_t count, const char *folder)
+static pumit_status check_source(pumit__prepared_row **rows, int64_t count, const char *folder)
 {
     const pumit__prepared_row last = *rows[count - 1];
     int64_t good = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (same_time(rows[i], &last) && has_file(rows[i], folder))
+        bool there = same_time(rows[i], &last);
+        if (there) PUMIT__TRY(has_file(&there, rows[i], folder));
+        if (there)
             good++;
         else
             rows[i]->fields[PUMIT__COLUMN_KEY] = "";
     }
     if (good != strtoll(last.fields[PUMIT__COLUMN_VOLUMES], NULL, 10))
         for (int64_t i = 0; i < count; i++) rows[i]->fields[PUMIT__COLUMN_KEY] = "";
+    return PUMIT_OK;
 }
 
 static pumit_status check_sources(pumit__prepared_table *table, const char *folder)
@@ -147,15 +152,16 @@ static pumit_status check_sources(pumit__prepared_table *table, const char *fold
     if (!order) return pumit__fail_memory(table->count * (int64_t)sizeof *order, "a table");
     for (int64_t i = 0; i < table->count; i++) order[i] = &table->rows[i];
     if (table->count > 0) qsort(order, (size_t)table->count, sizeof *order, by_origin);
-    for (int64_t first = 0, end; first < table->count; first = end) {
+    pumit_status status = PUMIT_OK;
+    for (int64_t first = 0, end; status == PUMIT_OK && first < table->count; first = end) {
         end = first + 1;
         while (end < table->count &&
                compare_fields(order[first], order[end], PUMIT__COLUMN_ORIGIN) == 0)
             end++;
-        check_source(order + first, end - first, folder);
+        status = check_source(order + first, end - first, folder);
     }
     free(order);
-    return PUMIT_OK;
+    return status;
 }
 
 static void drop_unnamed(pumit__prepared_table *table)
