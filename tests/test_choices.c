@@ -154,7 +154,8 @@ START_TEST(sac_layers_may_be_flat)
     const pumit__sac_shape shape = {
         .in = 2, .out = 3, .kernel = 3, .kernel_depth = 2, .stride = 2, .padding = 1, .bias = true};
     const int64_t mark = pumit__scope_begin(ctx);
-    pumit_module *module = pumit__module_create(sizeof *module, ctx, "none", NULL, true, NULL);
+    pumit_module *module =
+        pumit__module_create(sizeof *module, ctx, "none", NULL, PUMIT__DRAWN, NULL);
     ck_assert_ptr_nonnull(module);
     pumit__sac sac = pumit__sac_create(module, &shape, "halve");
     const int64_t expected[5] = {3, 2, 3, 3, 2};

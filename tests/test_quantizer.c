@@ -62,7 +62,8 @@ static void open_bench(bench *b, const char *json)
     CHECK_OK(pumit_config_parse(&config, json));
     CHECK_OK(pumit_config_set_int(config, "codes", CODES));
     CHECK_OK(pumit_config_set_int(config, "code_dim", DIM));
-    b->module = pumit__module_create(sizeof *b->module, b->ctx, "quantizer", config, true, NULL);
+    b->module =
+        pumit__module_create(sizeof *b->module, b->ctx, "quantizer", config, PUMIT__DRAWN, NULL);
     ck_assert_ptr_nonnull(b->module);
     CHECK_OK(pumit__quantizer_read(&b->q, config, "soft"));
     pumit_config_release(config);

@@ -31,6 +31,10 @@ PUMIT_API pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit
 PUMIT_API pumit_status pumit_classifier_load(pumit_classifier **out, pumit_context *context,
                                              const char *path);
 
+/** The same classifier in another context, on the same weights: see pumit_vit_share(). @since 0.1 */
+PUMIT_API pumit_status pumit_classifier_share(pumit_classifier **out, pumit_context *context,
+                                              const pumit_classifier *classifier);
+
 /** NULL is fine. @since 0.1 */
 PUMIT_API void pumit_classifier_release(pumit_classifier *classifier);
 

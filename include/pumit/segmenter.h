@@ -32,6 +32,10 @@ PUMIT_API pumit_status pumit_segmenter_create(pumit_segmenter **out, pumit_conte
 PUMIT_API pumit_status pumit_segmenter_load(pumit_segmenter **out, pumit_context *context,
                                             const char *path);
 
+/** The same segmenter in another context, on the same weights: see pumit_vit_share(). @since 0.1 */
+PUMIT_API pumit_status pumit_segmenter_share(pumit_segmenter **out, pumit_context *context,
+                                             const pumit_segmenter *segmenter);
+
 /** NULL is fine. @since 0.1 */
 PUMIT_API void pumit_segmenter_release(pumit_segmenter *segmenter);
 

@@ -41,6 +41,10 @@ PUMIT_API pumit_status pumit_tokenizer_create(pumit_tokenizer **out, pumit_conte
 PUMIT_API pumit_status pumit_tokenizer_load(pumit_tokenizer **out, pumit_context *context,
                                             const char *path);
 
+/** The same tokenizer in another context, on the same weights: see pumit_vit_share(). @since 0.1 */
+PUMIT_API pumit_status pumit_tokenizer_share(pumit_tokenizer **out, pumit_context *context,
+                                             const pumit_tokenizer *tokenizer);
+
 /** NULL is fine. @since 0.1 */
 PUMIT_API void pumit_tokenizer_release(pumit_tokenizer *tokenizer);
 

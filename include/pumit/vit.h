@@ -28,6 +28,17 @@ PUMIT_API pumit_status pumit_vit_create(pumit_vit **out, pumit_context *context,
 /** Loads a transformer from a safetensors file; from a classifier's file its backbone. @since 0.1 */
 PUMIT_API pumit_status pumit_vit_load(pumit_vit **out, pumit_context *context, const char *path);
 
+/**
+ * The same transformer in another context, for inference, on the memory of the first one's weights: what it computes it keeps to itself.
+ * So threads, each with a context of its own, serve one model that is in memory once. The calling thread has `context`; the
+ * thread that has `vit` may compute meanwhile, but neither change nor release it. After the call each of the two is
+ * released on its own, in any order and thread. Parameters of the new one have no gradient, and as long as several models read
+ * them, what would change weights is PUMIT_ERROR_STATE: pumit_tensor_write(), loading, optimisers. PUMIT_ERROR_UNSUPPORTED where one of
+ * the contexts is of device "reference64". @since 0.1
+ */
+PUMIT_API pumit_status pumit_vit_share(pumit_vit **out, pumit_context *context,
+                                       const pumit_vit *vit);
+
 /** Gives up a reference; NULL is fine. @since 0.1 */
 PUMIT_API void pumit_vit_release(pumit_vit *vit);
 

@@ -63,11 +63,11 @@ static pumit_status read_config(pumit_classifier *classifier, const pumit_config
 
 /* Takes the reference to `vit`, also on failure. */
 static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_config *config,
-                             bool random)
+                             pumit__values values)
 {
     pumit_module *backbone = pumit_vit_module(vit);
     pumit_classifier *classifier = pumit__module_create(sizeof *classifier, backbone->ctx,
-                                                        "classifier", config, random, destroy);
+                                                        "classifier", config, values, destroy);
     if (!classifier) {
         pumit_vit_release(vit);
         return pumit__last_status();
@@ -91,14 +91,14 @@ static pumit_status build_on(pumit_module **out, pumit_vit *vit, const pumit_con
 }
 
 static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                          bool random)
+                          pumit__values values)
 {
     pumit_config *section;
     pumit_module *vit = NULL;
     PUMIT__TRY(pumit_config_get_section(&section, config, "vit"));
-    pumit_status status = pumit__vit_build(&vit, ctx, section, random);
+    pumit_status status = pumit__vit_build(&vit, ctx, section, values);
     pumit_config_release(section);
-    return status == PUMIT_OK ? build_on(out, (pumit_vit *)vit, config, random) : status;
+    return status == PUMIT_OK ? build_on(out, (pumit_vit *)vit, config, values) : status;
 }
 
 pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,
@@ -107,7 +107,7 @@ pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit,
     PUMIT__REQUIRE(out && vit, "pumit_classifier_create: an argument is NULL");
     pumit_module *module = NULL;
     pumit__module_retain(pumit_vit_module(vit));
-    const pumit_status status = build_on(&module, vit, config, true);
+    const pumit_status status = build_on(&module, vit, config, PUMIT__DRAWN);
     *out = (pumit_classifier *)module;
     return status;
 }
@@ -117,6 +117,16 @@ pumit_status pumit_classifier_load(pumit_classifier **out, pumit_context *contex
     PUMIT__REQUIRE(out && context && path, "pumit_classifier_load: an argument is NULL");
     pumit_module *module = NULL;
     const pumit_status status = pumit__module_load(&module, context, path, "classifier", build);
+    *out = (pumit_classifier *)module;
+    return status;
+}
+
+pumit_status pumit_classifier_share(pumit_classifier **out, pumit_context *context,
+                                    const pumit_classifier *classifier)
+{
+    PUMIT__REQUIRE(out && context && classifier, "pumit_classifier_share: an argument is NULL");
+    pumit_module *module = NULL;
+    const pumit_status status = pumit__module_join(&module, context, &classifier->module, build);
     *out = (pumit_classifier *)module;
     return status;
 }

@@ -88,10 +88,10 @@ static void destroy(pumit_module *module)
 }
 
 static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                          bool random)
+                          pumit__values values)
 {
     pumit_discriminator *d =
-        pumit__module_create(sizeof *d, ctx, "discriminator", config, random, destroy);
+        pumit__module_create(sizeof *d, ctx, "discriminator", config, values, destroy);
     if (!d) return pumit__last_status();
     d->module.status = read_config(d);
     if (d->module.status == PUMIT_OK) add_layers(d);
@@ -108,7 +108,7 @@ pumit_status pumit_discriminator_create(pumit_discriminator **out, pumit_context
 {
     PUMIT__REQUIRE(out && context, "pumit_discriminator_create: an argument is NULL");
     pumit_module *module = NULL;
-    const pumit_status status = build(&module, context, config, true);
+    const pumit_status status = build(&module, context, config, PUMIT__DRAWN);
     *out = (pumit_discriminator *)module;
     return status;
 }

@@ -72,9 +72,9 @@ static pumit_status read_config(pumit_lpips *l)
 }
 
 static pumit_status build(pumit_lpips **out, pumit_context *ctx, const pumit_config *config,
-                          bool random)
+                          pumit__values values)
 {
-    pumit_lpips *l = pumit__module_create(sizeof *l, ctx, "lpips", config, random, NULL);
+    pumit_lpips *l = pumit__module_create(sizeof *l, ctx, "lpips", config, values, NULL);
     if (!l) return pumit__last_status();
     l->module.status = read_config(l);
     if (l->module.status == PUMIT_OK) add_layers(l);
@@ -91,7 +91,7 @@ pumit_status pumit_lpips_create(pumit_lpips **out, pumit_context *context,
 {
     PUMIT__REQUIRE(out && context, "pumit_lpips_create: an argument is NULL");
     *out = NULL;
-    return build(out, context, config, true);
+    return build(out, context, config, PUMIT__DRAWN);
 }
 
 /* "channels" as a configuration, from the shapes of each stage's first weight. */
@@ -128,7 +128,7 @@ pumit_status pumit__lpips_load(pumit_lpips **out, pumit_context *ctx, const char
     pumit_config *config;
     *out = NULL;
     PUMIT__TRY(config_of_file(&config, path, prefix));
-    pumit_status status = pumit__fail_in(build(out, ctx, config, false), "%s", path);
+    pumit_status status = pumit__fail_in(build(out, ctx, config, PUMIT__FROM_FILE), "%s", path);
     pumit_config_release(config);
     if (status == PUMIT_OK)
         status = pumit_module_load_weights(&(*out)->module, path, prefix, 1, NULL);

@@ -136,25 +136,25 @@ static void add_parameters(pumit_segmenter *s)
 
 /* The transformer of a segmenter's configuration, without a masked-modelling head. */
 static pumit_status build_vit(pumit_vit **out, pumit_context *ctx, const pumit_config *config,
-                              bool random)
+                              pumit__values values)
 {
     pumit_config *own;
     pumit_module *module = NULL;
     PUMIT__TRY(pumit_config_create(&own));
     pumit_status status = config ? pumit_config_merge(own, config) : PUMIT_OK;
     if (status == PUMIT_OK) status = pumit_config_set_int(own, "codes", 0);
-    if (status == PUMIT_OK) status = pumit__vit_build(&module, ctx, own, random);
+    if (status == PUMIT_OK) status = pumit__vit_build(&module, ctx, own, values);
     pumit_config_release(own);
     *out = (pumit_vit *)module;
     return status;
 }
 
 static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                          bool random)
+                          pumit__values values)
 {
-    pumit_segmenter *s = pumit__module_create(sizeof *s, ctx, "segmenter", config, random, destroy);
+    pumit_segmenter *s = pumit__module_create(sizeof *s, ctx, "segmenter", config, values, destroy);
     if (!s) return pumit__last_status();
-    pumit_status status = build_vit(&s->vit, ctx, config, random);
+    pumit_status status = build_vit(&s->vit, ctx, config, values);
     if (status == PUMIT_OK) status = read_config(s);
     if (status == PUMIT_OK) add_parameters(s);
     if (status == PUMIT_OK) status = pumit__module_finish(&s->module);
@@ -170,7 +170,7 @@ pumit_status pumit_segmenter_create(pumit_segmenter **out, pumit_context *contex
 {
     PUMIT__REQUIRE(out && context, "pumit_segmenter_create: an argument is NULL");
     pumit_module *module = NULL;
-    const pumit_status status = build(&module, context, config, true);
+    const pumit_status status = build(&module, context, config, PUMIT__DRAWN);
     *out = (pumit_segmenter *)module;
     return status;
 }
@@ -180,6 +180,16 @@ pumit_status pumit_segmenter_load(pumit_segmenter **out, pumit_context *context,
     PUMIT__REQUIRE(out && context && path, "pumit_segmenter_load: an argument is NULL");
     pumit_module *module = NULL;
     const pumit_status status = pumit__module_load(&module, context, path, "segmenter", build);
+    *out = (pumit_segmenter *)module;
+    return status;
+}
+
+pumit_status pumit_segmenter_share(pumit_segmenter **out, pumit_context *context,
+                                   const pumit_segmenter *segmenter)
+{
+    PUMIT__REQUIRE(out && context && segmenter, "pumit_segmenter_share: an argument is NULL");
+    pumit_module *module = NULL;
+    const pumit_status status = pumit__module_join(&module, context, &segmenter->module, build);
     *out = (pumit_segmenter *)module;
     return status;
 }

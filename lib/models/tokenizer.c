@@ -46,10 +46,10 @@ static pumit_status read_config(pumit_tokenizer *t)
 }
 
 static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                          bool random, const pumit__tokenizer_kind *kind)
+                          pumit__values values, const pumit__tokenizer_kind *kind)
 {
     pumit_tokenizer *t =
-        pumit__module_create(kind->size, ctx, kind->name, config, random, kind->destroy);
+        pumit__module_create(kind->size, ctx, kind->name, config, values, kind->destroy);
     if (!t) return pumit__last_status();
     t->kind = kind;
     t->module.status = read_config(t);
@@ -64,15 +64,15 @@ static pumit_status build(pumit_module **out, pumit_context *ctx, const pumit_co
 }
 
 static pumit_status build_simple(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                                 bool random)
+                                 pumit__values values)
 {
-    return build(out, ctx, config, random, &pumit__tokenizer_simple);
+    return build(out, ctx, config, values, &pumit__tokenizer_simple);
 }
 
 static pumit_status build_vqvae(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                                bool random)
+                                pumit__values values)
 {
-    return build(out, ctx, config, random, &pumit__tokenizer_vqvae);
+    return build(out, ctx, config, values, &pumit__tokenizer_vqvae);
 }
 
 pumit_status pumit_tokenizer_create(pumit_tokenizer **out, pumit_context *context,
@@ -87,7 +87,7 @@ pumit_status pumit_tokenizer_create(pumit_tokenizer **out, pumit_context *contex
     PUMIT__REQUIRE(vqvae || strcmp(model, pumit__tokenizer_simple.model) == 0,
                    "tokenizer: model '%s' is not 'simple' or 'vqvae'", model);
     const pumit_status status =
-        (vqvae ? build_vqvae : build_simple)(&module, context, config, true);
+        (vqvae ? build_vqvae : build_simple)(&module, context, config, PUMIT__DRAWN);
     *out = (pumit_tokenizer *)module;
     return status;
 }
@@ -115,6 +115,18 @@ pumit_status pumit_tokenizer_load(pumit_tokenizer **out, pumit_context *context,
         vqvae ? pumit__module_load(&module, context, path, pumit__tokenizer_vqvae.name, build_vqvae)
               : pumit__module_load(&module, context, path, pumit__tokenizer_simple.name,
                                    build_simple);
+    *out = (pumit_tokenizer *)module;
+    return status;
+}
+
+pumit_status pumit_tokenizer_share(pumit_tokenizer **out, pumit_context *context,
+                                   const pumit_tokenizer *t)
+{
+    PUMIT__REQUIRE(out && context && t, "pumit_tokenizer_share: an argument is NULL");
+    pumit_module *module = NULL;
+    const pumit_status status =
+        pumit__module_join(&module, context, &t->module,
+                           t->kind == &pumit__tokenizer_vqvae ? build_vqvae : build_simple);
     *out = (pumit_tokenizer *)module;
     return status;
 }

@@ -187,11 +187,11 @@ static void destroy(pumit_module *module)
 }
 
 pumit_status pumit__vit_build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                              bool random)
+                              pumit__values values)
 {
-    pumit_vit *vit = pumit__module_create(sizeof *vit, ctx, "vit", config, random, destroy);
+    pumit_vit *vit = pumit__module_create(sizeof *vit, ctx, "vit", config, values, destroy);
     if (!vit) return pumit__last_status();
-    if (!random) vit->module.matrices = ctx->weights;
+    if (!values.drawn) vit->module.matrices = ctx->weights;
     vit->module.status = read_config(vit);
     if (vit->module.status == PUMIT_OK) add_parameters(vit);
     const pumit_status status = pumit__module_finish(&vit->module);
@@ -207,7 +207,7 @@ pumit_status pumit_vit_create(pumit_vit **out, pumit_context *context, const pum
 {
     PUMIT__REQUIRE(out && context, "pumit_vit_create: an argument is NULL");
     pumit_module *module = NULL;
-    const pumit_status status = pumit__vit_build(&module, context, config, true);
+    const pumit_status status = pumit__vit_build(&module, context, config, PUMIT__DRAWN);
     *out = (pumit_vit *)module;
     return status;
 }
@@ -382,7 +382,8 @@ static pumit_status load_backbone(pumit_module **out, pumit_context *ctx, const 
 {
     pumit_config *config;
     PUMIT__TRY(pumit_config_get_section(&config, info, "pumit.config.vit"));
-    pumit_status status = pumit__fail_in(pumit__vit_build(out, ctx, config, false), "%s", path);
+    pumit_status status =
+        pumit__fail_in(pumit__vit_build(out, ctx, config, PUMIT__FROM_FILE), "%s", path);
     if (status == PUMIT_OK) status = pumit_module_load_weights(*out, path, "backbone.", 1, NULL);
     pumit_config_release(config);
     return status;
@@ -406,6 +407,16 @@ pumit_status pumit_vit_load(pumit_vit **out, pumit_context *context, const char 
         pumit__module_release(module);
         module = NULL;
     }
+    *out = (pumit_vit *)module;
+    return status;
+}
+
+pumit_status pumit_vit_share(pumit_vit **out, pumit_context *context, const pumit_vit *vit)
+{
+    PUMIT__REQUIRE(out && context && vit, "pumit_vit_share: an argument is NULL");
+    pumit_module *module = NULL;
+    const pumit_status status =
+        pumit__module_join(&module, context, &vit->module, pumit__vit_build);
     *out = (pumit_vit *)module;
     return status;
 }

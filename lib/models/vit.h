@@ -49,6 +49,6 @@ pumit_status pumit__vit_prepare(pumit_tensor **out, double spacing[3], const pum
 
 /* For models that hold a transformer: built from its configuration. */
 pumit_status pumit__vit_build(pumit_module **out, pumit_context *ctx, const pumit_config *config,
-                              bool random);
+                              pumit__values values);
 
 #endif

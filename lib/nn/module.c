@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/nn/module.h"
 
+#include "lib/tensor/shared.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 void *pumit__module_create(int64_t size, pumit_context *ctx, const char *kind,
-                           const pumit_config *config, bool random, void (*destroy)(pumit_module *))
+                           const pumit_config *config, pumit__values values,
+                           void (*destroy)(pumit_module *))
 {
     pumit_module *module = pumit__calloc(1, size);
     if (!module) {
@@ -16,7 +19,7 @@ void *pumit__module_create(int64_t size, pumit_context *ctx, const char *kind,
     module->refs = 1;
     module->ctx = pumit__context_retain(ctx);
     module->kind = kind;
-    module->random = random;
+    module->values = values;
     module->matrices = ctx->real;
     module->destroy = destroy;
     int64_t seed = 0;
@@ -109,6 +112,20 @@ static pumit_status count_elements(pumit_module *module, int32_t ndim, const int
     return PUMIT_OK;
 }
 
+/* The parameter of the other module that has this one's place. */
+static pumit_tensor *shared_parameter(const pumit_module *module, int32_t ndim,
+                                      const int64_t *shape)
+{
+    const pumit_module *from = module->values.shared;
+    const pumit_tensor *tensor =
+        module->count < from->count ? from->parameters[module->count].tensor : NULL;
+    if (tensor && tensor->ndim == ndim &&
+        memcmp(tensor->shape, shape, (size_t)ndim * sizeof *shape) == 0)
+        return pumit__shared_join(module->ctx, tensor);
+    pumit__fail(PUMIT_ERROR_INTERNAL, "two %s of one configuration differ", module->kind);
+    return NULL;
+}
+
 pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_t *shape,
                                 bool decays, pumit__initial initial, const char *format, ...)
 {
@@ -121,7 +138,10 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
     va_end(args);
     const bool matrix = decays && ndim == 2; /* of a linear layer */
     const int64_t mark = pumit__scope_begin(module->ctx);
-    pumit_tensor *tensor = pumit__empty(module->ctx, matrix ? module->matrices : 0, ndim, shape);
+    pumit_tensor *tensor =
+        module->values.shared
+            ? shared_parameter(module, ndim, shape)
+            : pumit__shared_create(module->ctx, matrix ? module->matrices : 0, ndim, shape);
     if (!tensor) {
         module->status = pumit__last_status();
         free(name);
@@ -131,7 +151,7 @@ pumit_tensor *pumit__module_add(pumit_module *module, int32_t ndim, const int64_
     const bool held = append(module, name, &parameter);
     pumit__scope_end(module->ctx, mark, NULL);
     if (!held) return NULL;
-    if (module->matrices == module->ctx->real)
+    if (module->matrices == module->ctx->real && !module->values.shared)
         module->status = pumit_tensor_set_requires_grad(tensor, 1);
     return tensor;
 }
@@ -147,11 +167,25 @@ void pumit__module_share(pumit_module *module, const pumit_module *other, const 
 
 pumit_status pumit__module_finish(pumit_module *module)
 {
-    for (int64_t i = 0; module->random && i < module->count && module->status == PUMIT_OK; i++) {
+    for (int64_t i = 0; module->values.drawn && i < module->count && module->status == PUMIT_OK;
+         i++) {
         const pumit__parameter *p = &module->parameters[i];
         if (!p->shared) module->status = fill(p->tensor, p->name, module->seed, p->initial);
     }
     return module->status;
+}
+
+pumit_status pumit__module_join(pumit_module **out, pumit_context *ctx, const pumit_module *source,
+                                pumit__build_fn build)
+{
+    *out = NULL;
+    if (ctx->real != source->ctx->real)
+        return pumit__fail(PUMIT_ERROR_UNSUPPORTED,
+                           "a %s of device '%s' cannot be shared with device '%s', which computes "
+                           "in another type: load it there",
+                           source->kind, pumit_context_device(source->ctx),
+                           pumit_context_device(ctx));
+    return build(out, ctx, source->config, (pumit__values){.shared = source});
 }
 
 pumit__layer pumit__module_linear(pumit_module *module, int64_t in, int64_t out, bool bias,

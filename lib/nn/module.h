@@ -12,6 +12,16 @@ typedef struct {
     double constant, deviation;
 } pumit__initial;
 
+/* Where the values of a model's parameters come from; neither: from a file, later. */
+typedef struct {
+    bool drawn; /* at random, as each parameter's initial values say */
+    const pumit_module
+        *shared; /* its memory: one built of the same configuration, in any context */
+} pumit__values;
+
+#define PUMIT__DRAWN     ((pumit__values){.drawn = true})
+#define PUMIT__FROM_FILE ((pumit__values){.drawn = false})
+
 typedef struct {
     char *name;
     pumit_tensor *tensor;
@@ -31,7 +41,7 @@ struct pumit_module {
     uint64_t seed;
     pumit_dtype
         matrices; /* type of the matrices of linear layers; not the compute type: no gradients */
-    bool random;  /* initial values are drawn; false when a file will give them */
+    pumit__values values;                  /* while building */
     pumit_status status;                   /* the first failure while building */
     void (*destroy)(pumit_module *module); /* frees what the model owns besides its parameters */
 };
@@ -46,7 +56,7 @@ typedef struct {
 
 /* A model of `size` bytes that begins with its module (one reference). `config` is copied. NULL on failure. */
 void *pumit__module_create(int64_t size, pumit_context *ctx, const char *kind,
-                           const pumit_config *config, bool random,
+                           const pumit_config *config, pumit__values values,
                            void (*destroy)(pumit_module *));
 void pumit__module_release(pumit_module *module);
 pumit_module *pumit__module_retain(pumit_module *module);
@@ -67,10 +77,15 @@ pumit__layer pumit__module_norm(pumit_module *module, int64_t channels, const ch
 /* Draws the initial values, once all parameters are there and their number is known to be allowed; gives module->status. */
 pumit_status pumit__module_finish(pumit_module *module);
 
-/* Creates with `build(out, ctx, config, random)` from a file's configuration and loads its weights, all of them. */
+/* Creates with `build(out, ctx, config, values)` from a file's configuration and loads its weights, all of them. */
 typedef pumit_status (*pumit__build_fn)(pumit_module **out, pumit_context *ctx,
-                                        const pumit_config *config, bool random);
+                                        const pumit_config *config, pumit__values values);
 pumit_status pumit__module_load(pumit_module **out, pumit_context *ctx, const char *path,
                                 const char *kind, pumit__build_fn build);
+
+/* The same model in another context, on the same weights and without gradients. The thread that calls has `ctx`; the context of
+ * `source` may be at work in another one, as long as it does not write weights. */
+pumit_status pumit__module_join(pumit_module **out, pumit_context *ctx, const pumit_module *source,
+                                pumit__build_fn build);
 
 #endif

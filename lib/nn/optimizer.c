@@ -3,6 +3,7 @@
 #include "lib/nn/optimizer.h"
 
 #include "lib/base/config.h"
+#include "lib/tensor/shared.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ pumit_status pumit_optimizer_create(pumit_optimizer **out, pumit_module *module,
     if (status == PUMIT_OK) status = check_factors(factors);
     for (int64_t i = 0; i < module->count && status == PUMIT_OK; i++) {
         const pumit__parameter *parameter = &module->parameters[i];
-        if (parameter->tensor->dtype != module->ctx->real)
+        status = pumit__shared_check_alone(parameter->tensor, parameter->name);
+        if (status == PUMIT_OK && parameter->tensor->dtype != module->ctx->real)
             status = pumit__fail(PUMIT_ERROR_STATE,
                                  "'%s' is held in 16 bits, for inference; to train, load the %s in "
                                  "a context without 'weight_type'",
@@ -133,10 +135,15 @@ static pumit_tensor *gradient_of(const trained *item)
     return item->parameter->slot ? pumit__contiguous(item->parameter->slot->grad) : NULL;
 }
 
+static const char *name_of(const trained *item)
+{
+    return item->name[0] + strlen(EXP_AVG);
+}
+
 /* A trained parameter's name begins with this. */
 static bool begins_with(const trained *item, const char *prefix)
 {
-    return strncmp(item->name[0] + strlen(EXP_AVG), prefix, strlen(prefix)) == 0;
+    return strncmp(name_of(item), prefix, strlen(prefix)) == 0;
 }
 
 /* Square root of the sum of all squared gradients of parameters whose names begin with `prefix`. */
@@ -181,6 +188,8 @@ static pumit_status update(const pumit_optimizer *o, trained *item, double rate,
 static pumit_status step(pumit_optimizer *o, double rate, int32_t accumulated, double *grad_norm)
 {
     double norm = 0.0;
+    for (int64_t i = 0; i < o->count; i++)
+        PUMIT__TRY(pumit__shared_check_alone(o->items[i].parameter, name_of(&o->items[i])));
     PUMIT__TRY(norm_of(&norm, o, ""));
     norm /= accumulated;
     if (grad_norm) *grad_norm = norm;

@@ -154,7 +154,7 @@ pumit_status pumit_sac_conv_create(pumit_sac_conv **out, pumit_context *context,
     pumit__sac_shape shape = {0};
     PUMIT__TRY(read_shape(&shape, config));
     pumit_sac_conv *conv =
-        pumit__module_create(sizeof *conv, context, "sac_conv", config, true, destroy);
+        pumit__module_create(sizeof *conv, context, "sac_conv", config, PUMIT__DRAWN, destroy);
     if (!conv) return pumit__last_status();
     conv->in_channels = shape.in;
     conv->sac = pumit__sac_create(&conv->module, &shape, "");

@@ -8,6 +8,7 @@
 
 #include "lib/base/config.h"
 #include "lib/tensor/safetensors.h"
+#include "lib/tensor/shared.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -147,6 +148,7 @@ pumit_status pumit__weights_take(pumit_tensor *tensor, const pumit__weights_entr
         return pumit__fail(PUMIT_ERROR_SHAPE, "%s: '%s' has shape %s, the model needs %s", path,
                            entry->name, pumit__shape_string(entry->ndim, entry->shape).text,
                            pumit__shape_string(tensor->ndim, shape).text);
+    PUMIT__TRY(pumit__shared_check_alone(tensor, entry->name));
     const pumit_status status =
         pumit__weights_copy(tensor->ctx, entry, data, pumit__data(tensor), tensor->dtype, stride);
     pumit_tensor_touch(tensor);
@@ -221,7 +223,8 @@ pumit_status pumit__module_load(pumit_module **out, pumit_context *ctx, const ch
     else
         status = file_config(&config, file, path);
     pumit__weights_file_close(file);
-    if (status == PUMIT_OK) status = pumit__fail_in(build(out, ctx, config, false), "%s", path);
+    if (status == PUMIT_OK)
+        status = pumit__fail_in(build(out, ctx, config, PUMIT__FROM_FILE), "%s", path);
     if (status == PUMIT_OK) status = pumit_module_load_weights(*out, path, NULL, 1, NULL);
     pumit_config_release(config);
     if (status != PUMIT_OK) {

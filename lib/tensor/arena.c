@@ -229,14 +229,19 @@ static pumit__storage *take_small(pumit_context *ctx, int64_t bytes)
 
 /* ---------------------------------------------------------------------------------------- the arena */
 
+static void count_use(pumit__arena *arena, int64_t bytes)
+{
+    arena->in_use += bytes;
+    if (arena->in_use > arena->peak) arena->peak = arena->in_use;
+}
+
 pumit__storage *pumit__storage_create(pumit_context *ctx, int64_t bytes)
 {
     pumit__arena *arena = &ctx->arena;
     pumit__storage *storage = bytes <= SMALL_MOST ? take_small(ctx, bytes) : take_large(ctx, bytes);
     if (!storage) return NULL;
     storage->refs = 1;
-    arena->in_use += storage->bytes;
-    if (arena->in_use > arena->peak) arena->peak = arena->in_use;
+    count_use(arena, storage->bytes);
     return storage;
 }
 
@@ -253,16 +258,23 @@ pumit__storage *pumit__storage_foreign(pumit_context *ctx, void *memory, void (*
     return storage;
 }
 
+void pumit__storage_count(pumit_context *ctx, pumit__storage *storage, int64_t bytes)
+{
+    storage->bytes = bytes;
+    count_use(&ctx->arena, bytes);
+    ctx->arena.system_allocations++;
+}
+
 void pumit__storage_release(pumit_context *ctx, pumit__storage *storage)
 {
     if (!storage || --storage->refs > 0) return;
     pumit__arena *arena = &ctx->arena;
+    arena->in_use -= storage->bytes;
     if (storage->size_class == PUMIT__FOREIGN_BLOCK) {
         storage->foreign_release(storage->foreign_user);
         pumit__pool_give(&ctx->free_storages, storage);
         return;
     }
-    arena->in_use -= storage->bytes;
     if (storage->size_class == PUMIT__LARGE_BLOCK) {
         give_large(ctx, storage);
         return;

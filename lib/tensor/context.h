@@ -11,7 +11,7 @@
 typedef struct pumit__storage {
     int64_t refs; /* 0: waiting */
     void *memory;
-    int64_t bytes;                          /* of the block */
+    int64_t bytes;                          /* that count as in use */
     int32_t size_class;                     /* of a small block, or one of those below */
     struct pumit__storage *next, *previous; /* of those that wait */
     struct pumit__storage *after, *before;  /* large: what lies beside it in its segment */
@@ -63,6 +63,8 @@ void pumit__log(const pumit_context *ctx, int32_t level, const char *format, ...
 pumit__storage *pumit__storage_create(pumit_context *ctx, int64_t bytes);
 pumit__storage *pumit__storage_foreign(pumit_context *ctx, void *memory, void (*release)(void *),
                                        void *user);
+/* Counts memory of others, which is there for this context alone, as in use; until the storage is released. */
+void pumit__storage_count(pumit_context *ctx, pumit__storage *storage, int64_t bytes);
 void pumit__storage_release(pumit_context *ctx, pumit__storage *storage);
 void pumit__arena_trim(pumit_context *ctx);
 

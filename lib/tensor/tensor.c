@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/tensor/tensor.h"
+#include "lib/tensor/shared.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -343,6 +343,7 @@ pumit_status pumit_tensor_write(pumit_tensor *tensor, pumit_dtype dtype, const v
                                 int64_t bytes)
 {
     PUMIT__TRY(check_block(tensor, dtype, data, bytes));
+    PUMIT__TRY(pumit__shared_check_alone(tensor, "pumit_tensor_write"));
     int64_t packed[PUMIT_MAX_DIMS];
     pumit__packed_strides(packed, tensor->ndim, tensor->shape);
     tensor->version++;

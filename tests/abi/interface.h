@@ -89,6 +89,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ void pumit_free(void *memory);
 /* 0.1 */ pumit_status pumit_classifier_create(pumit_classifier **out, pumit_vit *vit, const pumit_config *config);
 /* 0.1 */ pumit_status pumit_classifier_load(pumit_classifier **out, pumit_context *context, const char *path);
+/* 0.1 */ pumit_status pumit_classifier_share(pumit_classifier **out, pumit_context *context, const pumit_classifier *classifier);
 /* 0.1 */ void pumit_classifier_release(pumit_classifier *classifier);
 /* 0.1 */ pumit_module *pumit_classifier_module(pumit_classifier *classifier);
 /* 0.1 */ pumit_vit *pumit_classifier_vit(pumit_classifier *classifier);
@@ -190,6 +191,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ pumit_status pumit_segmentation_report_to_json(char **json, const pumit_segmentation_report *report);
 /* 0.1 */ pumit_status pumit_segmenter_create(pumit_segmenter **out, pumit_context *context, const pumit_config *config);
 /* 0.1 */ pumit_status pumit_segmenter_load(pumit_segmenter **out, pumit_context *context, const char *path);
+/* 0.1 */ pumit_status pumit_segmenter_share(pumit_segmenter **out, pumit_context *context, const pumit_segmenter *segmenter);
 /* 0.1 */ void pumit_segmenter_release(pumit_segmenter *segmenter);
 /* 0.1 */ pumit_module *pumit_segmenter_module(pumit_segmenter *segmenter);
 /* 0.1 */ pumit_vit *pumit_segmenter_vit(pumit_segmenter *segmenter);
@@ -219,6 +221,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ pumit_status pumit_tensor_from_dlpack(pumit_tensor **out, pumit_context *context, void *managed);
 /* 0.1 */ pumit_status pumit_tokenizer_create(pumit_tokenizer **out, pumit_context *context, const pumit_config *config);
 /* 0.1 */ pumit_status pumit_tokenizer_load(pumit_tokenizer **out, pumit_context *context, const char *path);
+/* 0.1 */ pumit_status pumit_tokenizer_share(pumit_tokenizer **out, pumit_context *context, const pumit_tokenizer *tokenizer);
 /* 0.1 */ void pumit_tokenizer_release(pumit_tokenizer *tokenizer);
 /* 0.1 */ pumit_module *pumit_tokenizer_module(pumit_tokenizer *tokenizer);
 /* 0.1 */ int64_t pumit_tokenizer_codes(const pumit_tokenizer *tokenizer);
@@ -239,6 +242,7 @@ typedef int32_t (*pumit_progress_fn)(void *user, int64_t step, int64_t max_steps
 /* 0.1 */ const char *pumit_trainer_model_path(const pumit_trainer *trainer);
 /* 0.1 */ pumit_status pumit_vit_create(pumit_vit **out, pumit_context *context, const pumit_config *config);
 /* 0.1 */ pumit_status pumit_vit_load(pumit_vit **out, pumit_context *context, const char *path);
+/* 0.1 */ pumit_status pumit_vit_share(pumit_vit **out, pumit_context *context, const pumit_vit *vit);
 /* 0.1 */ void pumit_vit_release(pumit_vit *vit);
 /* 0.1 */ pumit_module *pumit_vit_module(pumit_vit *vit);
 /* 0.1 */ int64_t pumit_vit_dim(const pumit_vit *vit);

@@ -141,6 +141,9 @@ void test_networks(pumit::context &context, const std::string &folder)
     EXPECT(parameters.parameter(0).shape() == parameters.parameter(names[0]).shape());
     vit.module().save(folder + "/vit.safetensors", {{"data", "synthetic"}});
     EXPECT(pumit::vit::load(context, folder + "/vit.safetensors").embed(scan).read() == embedding);
+    pumit::context beside({{"threads", 1}});
+    EXPECT(vit.share(beside).embed(scan).read() == embedding);
+    EXPECT(tokenizer.share(beside).codes() == tokenizer.codes());
     EXPECT(pumit::model_file_digest(folder + "/vit.safetensors").get_string("checksum").size() ==
            14);
     EXPECT(pumit::model_file_info(folder + "/vit.safetensors").get_string("data") == "synthetic");

@@ -4,6 +4,7 @@
 import json
 import math
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pumit
@@ -112,6 +113,20 @@ class Models(Case):
         same = pumit.Tokenizer.load(self.context, path).encode(self.image, self.spacing)
         tokens = self.tokenizer.encode(self.image, self.spacing)
         np.testing.assert_array_equal(same.numpy(), tokens.numpy())
+
+    def test_threads_share_weights(self):
+        wanted = self.vit.embed(self.scan()).numpy()
+
+        def embed(_number):
+            with pumit.Context({"threads": 1}) as context:
+                shared = self.vit.share(context)
+                with self.assertRaises(pumit.StateError):
+                    shared.parameters()["norm.bias"].write(np.zeros(24, np.float32))
+                return shared.embed(self.scan()).numpy().copy()
+
+        with ThreadPoolExecutor(4) as pool:
+            for embedding in pool.map(embed, range(4)):
+                np.testing.assert_allclose(embedding, wanted, rtol=1e-5, atol=1e-6)
 
     def test_weights_of_others_are_taken(self):
         path = self.folder / "vit.safetensors"

@@ -190,6 +190,13 @@ class tokenizer
         check(pumit_tokenizer_load(&out, owner.get(), path.c_str()));
         return tokenizer(out);
     }
+    /** The same tokenizer in another context, on the same weights. */
+    tokenizer share(context &other) const
+    {
+        pumit_tokenizer *out = nullptr;
+        check(pumit_tokenizer_share(&out, other.get(), get()));
+        return tokenizer(out);
+    }
     int64_t codes() const
     {
         return pumit_tokenizer_codes(get());
@@ -249,6 +256,13 @@ class vit : public detail::network<pumit_vit, pumit_vit_release, pumit_vit_modul
     {
         pumit_vit *out = nullptr;
         check(pumit_vit_load(&out, owner.get(), path.c_str()));
+        return vit(out);
+    }
+    /** The same transformer in another context, on the same weights. */
+    vit share(context &other) const
+    {
+        pumit_vit *out = nullptr;
+        check(pumit_vit_share(&out, other.get(), get()));
         return vit(out);
     }
     int64_t dim() const
@@ -338,6 +352,13 @@ class classifier
         check(pumit_classifier_load(&out, owner.get(), path.c_str()));
         return classifier(out);
     }
+    /** The same classifier in another context, on the same weights. */
+    classifier share(context &other) const
+    {
+        pumit_classifier *out = nullptr;
+        check(pumit_classifier_share(&out, other.get(), get()));
+        return classifier(out);
+    }
     /** Borrowed. */
     pumit_vit *backbone() const
     {
@@ -390,6 +411,13 @@ class segmenter
     {
         pumit_segmenter *out = nullptr;
         check(pumit_segmenter_load(&out, owner.get(), path.c_str()));
+        return segmenter(out);
+    }
+    /** The same segmenter in another context, on the same weights. */
+    segmenter share(context &other) const
+    {
+        pumit_segmenter *out = nullptr;
+        check(pumit_segmenter_share(&out, other.get(), get()));
         return segmenter(out);
     }
     /** Borrowed. */

@@ -153,6 +153,7 @@ FUNCTIONS: dict[str, tuple] = {
     # tokenizer.h
     "pumit_tokenizer_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_tokenizer_load": (STATUS, OUT, HANDLE, STRING),
+    "pumit_tokenizer_share": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_tokenizer_release": (VOID, HANDLE),
     "pumit_tokenizer_module": (HANDLE, HANDLE),
     "pumit_tokenizer_codes": (I64, HANDLE),
@@ -167,6 +168,7 @@ FUNCTIONS: dict[str, tuple] = {
     # vit.h
     "pumit_vit_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_vit_load": (STATUS, OUT, HANDLE, STRING),
+    "pumit_vit_share": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_vit_release": (VOID, HANDLE),
     "pumit_vit_module": (HANDLE, HANDLE),
     "pumit_vit_dim": (I64, HANDLE),
@@ -184,6 +186,7 @@ FUNCTIONS: dict[str, tuple] = {
     # classifier.h
     "pumit_classifier_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_classifier_load": (STATUS, OUT, HANDLE, STRING),
+    "pumit_classifier_share": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_classifier_release": (VOID, HANDLE),
     "pumit_classifier_module": (HANDLE, HANDLE),
     "pumit_classifier_vit": (HANDLE, HANDLE),
@@ -196,6 +199,7 @@ FUNCTIONS: dict[str, tuple] = {
     # segmenter.h
     "pumit_segmenter_create": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_segmenter_load": (STATUS, OUT, HANDLE, STRING),
+    "pumit_segmenter_share": (STATUS, OUT, HANDLE, HANDLE),
     "pumit_segmenter_release": (VOID, HANDLE),
     "pumit_segmenter_module": (HANDLE, HANDLE),
     "pumit_segmenter_vit": (HANDLE, HANDLE),

@@ -83,6 +83,13 @@ class Tokenizer(Model):
         self._adopt(Owned(pointer, lib.pumit_tokenizer_release), context._alive)
         return self
 
+    def share(self, context: Context) -> Tokenizer:
+        """The same tokenizer in another context, on the same weights: see Vit.share()."""
+        other = Tokenizer.__new__(Tokenizer)
+        pointer = made(lib.pumit_tokenizer_share, context, self)
+        other._adopt(Owned(pointer, lib.pumit_tokenizer_release), context._alive)
+        return other
+
     def _module_pointer(self) -> int:
         return lib.pumit_tokenizer_module(self)
 
@@ -157,6 +164,17 @@ class Vit(Model):
         pointer = made(lib.pumit_vit_load, context, path_bytes(path))
         self._adopt(Owned(pointer, lib.pumit_vit_release), context._alive)
         return self
+
+    def share(self, context: Context) -> Vit:
+        """The same transformer in another context, for inference, on the memory of the same weights.
+
+        Threads, each with a context of its own, so serve one model that is in memory once.
+        While several models read them, weights cannot be changed.
+        """
+        other = Vit.__new__(Vit)
+        pointer = made(lib.pumit_vit_share, context, self)
+        other._adopt(Owned(pointer, lib.pumit_vit_release), context._alive)
+        return other
 
     def _module_pointer(self) -> int:
         return lib.pumit_vit_module(self)
@@ -266,6 +284,13 @@ class Classifier(Model):
         pointer = made(lib.pumit_classifier_load, context, path_bytes(path))
         self._adopt(Owned(pointer, lib.pumit_classifier_release), context._alive)
         return self
+
+    def share(self, context: Context) -> Classifier:
+        """The same classifier in another context, on the same weights: see Vit.share()."""
+        other = Classifier.__new__(Classifier)
+        pointer = made(lib.pumit_classifier_share, context, self)
+        other._adopt(Owned(pointer, lib.pumit_classifier_release), context._alive)
+        return other
 
     def _module_pointer(self) -> int:
         return lib.pumit_classifier_module(self)

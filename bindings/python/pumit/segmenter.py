@@ -37,6 +37,13 @@ class Segmenter(Model):
         self._adopt(Owned(pointer, lib.pumit_segmenter_release), context._alive)
         return self
 
+    def share(self, context: Context) -> Segmenter:
+        """The same segmenter in another context, on the same weights: see Vit.share()."""
+        other = Segmenter.__new__(Segmenter)
+        pointer = made(lib.pumit_segmenter_share, context, self)
+        other._adopt(Owned(pointer, lib.pumit_segmenter_release), context._alive)
+        return other
+
     def _module_pointer(self) -> int:
         return lib.pumit_segmenter_module(self)
 
