@@ -4,7 +4,8 @@
  * A context is the device, the threads, the memory and the tape that tensors and models live in.
  *
  * Threads: a context and everything made from it belong to one thread at a time; different contexts
- * may run in parallel. Objects keep their context alive: release in any order.
+ * may run in parallel. Objects keep their context alive: release in any order. Weights can be shared: pumit_vit_share().
+ * In a child of fork(), contexts that the parent made compute nothing (PUMIT_ERROR_STATE); a new one has one thread.
  */
 #ifndef PUMIT_CONTEXT_H
 #define PUMIT_CONTEXT_H
@@ -20,7 +21,8 @@ extern "C" {
  * - "device": "cpu" (default; or what the environment variable PUMIT_DEVICE says), "reference" (plain C,
  *   double accumulation: slow, the oracle), "reference64" (the same in double throughout: for checking
  *   gradients).
- * - "threads": compute threads of this context; default all cores.
+ * - "threads": compute threads of this context; default all cores. In a child of fork() of a process that had contexts: 1, more is
+ *   PUMIT_ERROR_STATE.
  * - "weight_type": "f32" (default), "bf16" or "f16". In 16 bits: transformers that are loaded from files, those inside of
  *   classifiers and segmenters too, hold the matrices of their linear layers so, in half the memory; they are
  *   for inference alone (no gradients, no training). Embeddings differ by less than 2% (bf16) or 0.5% (f16). bf16 is

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/data/loader.h"
 
-#include <pthread.h>
-#include <signal.h>
+#include "lib/base/thread.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +26,7 @@ struct pumit__loader {
     int64_t workers;             /* that run */
     pumit__crop_scratch scratch; /* of the caller's thread, where there are no workers */
     int64_t failed;
+    uint32_t generation; /* of the process whose threads they are */
 
     pthread_mutex_t lock; /* of the following, and of the slots that are not BUSY */
     pthread_cond_t work, done;
@@ -78,18 +79,13 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
-/* With all signals blocked, which threads inherit: a signal that stops a run reaches the thread that runs it. */
 static pumit_status start_workers(pumit__loader *loader, int64_t workers)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     while (loader->workers < workers && error == 0) {
-        error = pthread_create(&loader->threads[loader->workers], NULL, run_worker, loader);
+        error = pumit__thread_create(&loader->threads[loader->workers], run_worker, loader);
         if (error == 0) loader->workers++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) return PUMIT_OK;
     return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY,
                        "cannot start loader thread %lld of %lld: %s; use fewer (train.workers)",
@@ -117,6 +113,7 @@ pumit_status pumit__loader_create(pumit__loader **out, const pumit__sampler *sam
     pumit__loader *loader = pumit__calloc(1, sizeof *loader);
     if (!loader) return pumit__fail_memory(sizeof *loader, "a loader");
     loader->sampler = sampler;
+    loader->generation = pumit__generation();
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->work, NULL);
     pthread_cond_init(&loader->done, NULL);
@@ -130,7 +127,8 @@ pumit_status pumit__loader_create(pumit__loader **out, const pumit__sampler *sam
 
 void pumit__loader_release(pumit__loader *loader)
 {
-    if (!loader) return;
+    /* In a child of fork() the threads are gone, with the lock perhaps: what they worked on stays as it is. */
+    if (!loader || loader->generation != pumit__generation()) return;
     pthread_mutex_lock(&loader->lock);
     loader->quit = true;
     pthread_cond_broadcast(&loader->work);

@@ -3,12 +3,12 @@
 #include "lib/data/prepare.h"
 
 #include "lib/base/config.h"
+#include "lib/base/thread.h"
 #include "lib/tensor/context.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -393,7 +393,7 @@ static pumit_status run_threads(job *j, pumit_prepare_fn progress, void *user)
     if (!threads) return pumit__fail_memory(wanted * (int64_t)sizeof *threads, "threads");
     int64_t count = 0;
     pthread_mutex_lock(&j->mutex); /* a thread that ends must find itself counted */
-    while (count < wanted && pthread_create(&threads[count], NULL, work, j) == 0) count++;
+    while (count < wanted && pumit__thread_create(&threads[count], work, j) == 0) count++;
     j->running = count;
     pthread_mutex_unlock(&j->mutex);
     watch(j, progress, user, before);

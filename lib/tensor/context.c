@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/tensor/context.h"
 
+#include "lib/base/thread.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,20 +47,36 @@ static pumit_status read_limit(int64_t *out, const pumit_config *options, const 
     return PUMIT_OK;
 }
 
+/* In a child of fork(), OpenMP would wait for the threads that it had in the parent. */
+static pumit_status read_threads(pumit_context *ctx, const pumit_config *options)
+{
+    const int64_t cores = ctx->generation > 0 ? 1 : sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t threads;
+    PUMIT__TRY(pumit_config_get_int(&threads, options, "threads", cores > 0 ? cores : 1));
+    PUMIT__REQUIRE(threads >= 1 && threads <= 4096, "threads is %lld, it must be 1 to 4096",
+                   (long long)threads);
+    if (threads > 1 && ctx->generation > 0)
+        return pumit__fail(PUMIT_ERROR_STATE,
+                           "threads is %lld, but this process was forked from one that had "
+                           "contexts, and its threads stayed there: set it to 1, or start the "
+                           "process anew",
+                           (long long)threads);
+    ctx->threads = (int32_t)threads;
+    return PUMIT_OK;
+}
+
 static pumit_status configure(pumit_context *ctx, const pumit_config *options)
 {
     const char *device = getenv("PUMIT_DEVICE");
-    int64_t threads, cores = sysconf(_SC_NPROCESSORS_ONLN);
+    PUMIT__TRY(pumit__watch_forks());
+    ctx->generation = pumit__generation();
     PUMIT__TRY(
         pumit_config_get_string(&device, options, "device", device && *device ? device : "cpu"));
-    PUMIT__TRY(pumit_config_get_int(&threads, options, "threads", cores > 0 ? cores : 1));
+    PUMIT__TRY(read_threads(ctx, options));
     PUMIT__TRY(read_limit(&ctx->voxel_limit, options, "limits.voxels", DEFAULT_VOXEL_LIMIT));
     PUMIT__TRY(read_limit(&ctx->ratio_limit, options, "limits.ratio", DEFAULT_RATIO_LIMIT));
     PUMIT__TRY(
         read_limit(&ctx->parameter_limit, options, "limits.parameters", DEFAULT_PARAMETER_LIMIT));
-    PUMIT__REQUIRE(threads >= 1 && threads <= 4096, "threads is %lld, it must be 1 to 4096",
-                   (long long)threads);
-    ctx->threads = (int32_t)threads;
     PUMIT__TRY(open_backends(ctx, device));
     return read_weight_type(ctx, options);
 }
@@ -83,6 +101,14 @@ pumit_context *pumit__context_retain(pumit_context *ctx)
 {
     ctx->refs++;
     return ctx;
+}
+
+pumit_status pumit__context_check_process(const pumit_context *ctx)
+{
+    if (ctx->generation == pumit__generation()) return PUMIT_OK;
+    return pumit__fail(PUMIT_ERROR_STATE,
+                       "the process was forked after this context was made, and its threads stayed "
+                       "in the parent: make a new context here, with one thread");
 }
 
 static void free_pool(pumit__pooled *pool)

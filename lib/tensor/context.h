@@ -34,6 +34,7 @@ typedef struct pumit__pooled {
 
 struct pumit_context {
     int64_t refs;
+    uint32_t generation; /* of the process that made it: pumit__generation() */
     int32_t backend_count, threads;
     const pumit_backend *backends[PUMIT__MOST_BACKENDS]; /* asked in this order */
     void *devices[PUMIT__MOST_BACKENDS];
@@ -54,6 +55,8 @@ struct pumit_context {
 };
 
 pumit_context *pumit__context_retain(pumit_context *ctx);
+/* PUMIT_ERROR_STATE in a child of the process that made the context. */
+pumit_status pumit__context_check_process(const pumit_context *ctx);
 int64_t pumit__context_voxel_limit(const pumit_context *ctx);
 int64_t pumit__context_ratio_limit(const pumit_context *ctx);
 void pumit__log(const pumit_context *ctx, int32_t level, const char *format, ...)

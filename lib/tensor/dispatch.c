@@ -18,6 +18,7 @@ static pumit_status finish(pumit_status status, const char *kernel)
 #define PUMIT_KERNEL(kernel, family, summary)                                                      \
     pumit_status pumit__kernel_##kernel(pumit_context *ctx, const pumit_##family##_args *args)     \
     {                                                                                              \
+        PUMIT__TRY(pumit__context_check_process(ctx));                                             \
         pumit_status status = PUMIT_DECLINED;                                                      \
         for (int32_t i = 0; i < ctx->backend_count && status == PUMIT_DECLINED; i++)               \
             if (HAS(ctx->backends[i], kernel))                                                     \

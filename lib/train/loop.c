@@ -291,6 +291,7 @@ pumit_status pumit_trainer_run(pumit_trainer *trainer)
         return pumit__fail(PUMIT_ERROR_STATE,
                            "%s: the run has failed: release the trainer, and make one that resumes",
                            t->output);
+    PUMIT__TRY(pumit__context_check_process(t->ctx)); /* its files are the parent's */
     t->ended = false;
     const pumit_status status = run(t);
     t->failed = status != PUMIT_OK;
