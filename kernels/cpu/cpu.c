@@ -69,6 +69,8 @@ static pumit_status cpu_open(void **out, int32_t index, int32_t threads)
     pumit__cpu_device *device = calloc(1, sizeof *device);
     if (!device) return PUMIT_ERROR_OUT_OF_MEMORY;
     device->threads = threads > 0 ? threads : omp_get_num_procs();
+    /* OMP_THREAD_LIMIT makes teams smaller than asked for, and oneDNN's primitives then leave out what the missing threads had to do. */
+    if (device->threads > omp_get_thread_limit()) device->threads = omp_get_thread_limit();
     pthread_once(&chosen_once, choose);
     *out = device;
     return PUMIT_OK;
