@@ -111,8 +111,8 @@ check-asan:  ## the tests with address, undefined-behaviour and leak sanitizers,
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer' \
 		CXXFLAGS='-O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer'
 
-# OpenMP's library is not built for this sanitizer, which does not see its barriers. With one thread there are no teams, so nothing
-# has to be suppressed; what is checked are the library's own threads, and contexts beside each other.
+# OpenMP's library is not built for this sanitizer, which does not see its barriers. With one thread there are no teams, and what is
+# checked are the library's own threads, and contexts beside each other.
 TSAN_SUITES := shared threads fork loader prepare prepare_restart
 
 .PHONY: check-tsan
@@ -122,7 +122,8 @@ check-tsan: deps  ## the tests of what has threads, with the thread sanitizer, i
 .PHONY: check-tsan-run
 check-tsan-run: $(RUNNER)
 	@set -e; for suite in $(TSAN_SUITES); do \
-		$(CHECK_ENV) OMP_THREAD_LIMIT=1 CK_TIMEOUT_MULTIPLIER=10 CK_RUN_SUITE=$$suite $(RUNNER); done
+		$(CHECK_ENV) OMP_THREAD_LIMIT=1 CK_TIMEOUT_MULTIPLIER=10 CK_RUN_SUITE=$$suite \
+			TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp print_suppressions=0' $(RUNNER); done
 
 .PHONY: check-full
 check-full:  ## the tests under sanitizers, and with every allocation and every call of the system failing (hours)
