@@ -88,6 +88,12 @@ SWEEP_CALL(create_classifier, pumit_classifier_create(&s->out.classifier, s->in.
 SWEEP_CALL(load_classifier, pumit_classifier_load(&s->out.classifier, s->in.ctx,
                                                   files_path("classifier.safetensors")))
 
+SWEEP_CALL(share_tokenizer, pumit_tokenizer_share(&s->out.tokenizer, s->in.ctx, s->in.tokenizer))
+SWEEP_CALL(share_vit, pumit_vit_share(&s->out.vit, s->in.ctx, s->in.vit))
+SWEEP_CALL(share_classifier,
+           pumit_classifier_share(&s->out.classifier, s->in.ctx, s->in.classifier))
+SWEEP_CALL(share_segmenter, pumit_segmenter_share(&s->out.segmenter, s->in.ctx, s->in.segmenter))
+
 static void save(const pumit_module *module, int name)
 {
     char file[64];
@@ -363,6 +369,10 @@ const sweep_entry sweep_models[] = {
     SWEEP(pumit_segmenter_load, sweep_context, load_segmenter),
     SWEEP(pumit_discriminator_load, sweep_context, load_discriminator),
     SWEEP(pumit_lpips_load, sweep_context, load_lpips),
+    SWEEP(pumit_tokenizer_share, open_tokenizer, share_tokenizer),
+    SWEEP(pumit_vit_share, open_vit, share_vit),
+    SWEEP(pumit_classifier_share, open_classifier, share_classifier),
+    SWEEP(pumit_segmenter_share, open_segmenter, share_segmenter),
     SWEEP(pumit_module_config, open_vit, module_config),
     SWEEP(pumit_module_find, open_vit, find),
     SWEEP(pumit_module_save, open_vit, module_save, .result = saved),

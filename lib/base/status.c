@@ -92,7 +92,7 @@ pumit_status pumit__fail_in(pumit_status status, const char *format, ...)
 pumit_status pumit__status_of_errno(int code)
 {
     if (code == ENOMEM) return PUMIT_ERROR_OUT_OF_MEMORY;
-    return code == ENOENT || code == ENOTDIR ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
+    return code == ENOENT ? PUMIT_ERROR_NOT_FOUND : PUMIT_ERROR_IO;
 }
 
 pumit_status pumit__fail_memory(int64_t bytes, const char *what)
