@@ -115,14 +115,15 @@ class Models(Case):
         np.testing.assert_array_equal(same.numpy(), tokens.numpy())
 
     def test_threads_share_weights(self):
-        wanted = self.vit.embed(self.scan()).numpy()
+        scan = self.scan()  # read only from here on
+        wanted = self.vit.embed(scan).numpy()
 
         def embed(_number):
             with pumit.Context({"threads": 1}) as context:
                 shared = self.vit.share(context)
                 with self.assertRaises(pumit.StateError):
                     shared.parameters()["norm.bias"].write(np.zeros(24, np.float32))
-                return shared.embed(self.scan()).numpy().copy()
+                return shared.embed(scan).numpy().copy()
 
         with ThreadPoolExecutor(4) as pool:
             for embedding in pool.map(embed, range(4)):
