@@ -13,7 +13,7 @@
 static pumit_status fail_zip(zip_error_t *error, const char *path)
 {
     if (zip_error_code_zip(error) == ZIP_ER_MEMORY)
-        return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY, "%s: %s", path, zip_error_strerror(error));
+        return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY, "%s: out of memory", path);
     return pumit__fail(PUMIT_ERROR_FORMAT,
                        "%s: is a damaged or truncated zip archive (%s); copy it "
                        "again",

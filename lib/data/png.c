@@ -77,7 +77,7 @@ static pumit_status allocate_rows(job *j)
 static pumit_status fail_decoding(const job *j)
 {
     if (pumit__png_lacks_memory(j->message))
-        return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY, "%s: %s", j->path, j->message);
+        return pumit__fail(PUMIT_ERROR_OUT_OF_MEMORY, "%s: out of memory", j->path);
     return pumit__fail(PUMIT_ERROR_FORMAT, "%s: is a damaged or truncated PNG (%s); copy it again",
                        j->path, j->message);
 }
