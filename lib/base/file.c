@@ -11,9 +11,8 @@
 
 static pumit_status fail_io(const char *action, const char *path)
 {
-    const int code = errno; /* a file on the way where a folder has to be is nothing missing */
-    return pumit__fail(code == ENOTDIR ? PUMIT_ERROR_IO : pumit__status_of_errno(code),
-                       "%s: cannot %s: %s", path, action, strerror(code));
+    return pumit__fail(pumit__status_of_errno(errno), "%s: cannot %s: %s", path, action,
+                       strerror(errno));
 }
 
 /* A rename or a new folder is durable once the folder that it happened in is on disk. */
