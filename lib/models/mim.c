@@ -114,21 +114,26 @@ static pumit_tensor *angles_of(pumit_tensor *table, const mask *m)
     return pumit__gather_rows(pumit__reshape(table, 3, shape), m->shown);
 }
 
-/* Hidden states (1, R, dim) with all patches hidden but the visible ones: blocks in "mask_layers" see mask tokens in the others'
- * places, the other blocks see the visible tokens only. */
-static pumit_tensor *masked_hidden(pumit_vit *vit, const pumit__vit_pack *pack, const mask *m)
+/* Hidden states with all patches hidden but the visible ones: blocks in "mask_layers" see mask tokens in the others' places, the
+ * other blocks see the visible tokens only. Of the rows `read` (1, K) alone, or, NULL, of all: (1, R, dim). */
+static pumit_tensor *masked_hidden(pumit_vit *vit, const pumit__vit_pack *pack, const mask *m,
+                                   pumit_tensor *read)
 {
     pumit_tensor *blank = pumit__expand(vit->mask_token, 3, pack->rows->shape);
     pumit_tensor *t =
         pumit__scatter_rows(blank, m->shown, pumit__gather_rows(pack->rows, m->shown));
     pumit_tensor *cosine = angles_of(pack->cosine, m), *sine = angles_of(pack->sine, m);
     for (int64_t i = 0; i < vit->depth; i++) {
-        if (vit->masked_layer[i])
-            t = pumit__vit_block_forward(vit, i, t, pack->cosine, pack->sine, NULL, pack->offsets);
-        else
+        if (!vit->masked_layer[i]) {
             t = pumit__vit_block_forward(vit, i, t, cosine, sine, m->shown, m->offsets);
+        } else if (read && i == vit->depth - 1) { /* nobody needs the other rows any more */
+            t = pumit__vit_block_rows(vit, i, t, pack->cosine, pack->sine, pack->offsets, read);
+            read = NULL;
+        } else {
+            t = pumit__vit_block_forward(vit, i, t, pack->cosine, pack->sine, NULL, pack->offsets);
+        }
     }
-    return pumit__vit_final_norm(vit, t);
+    return pumit__vit_final_norm(vit, read ? pumit__gather_rows(t, read) : t);
 }
 
 static pumit_status check_head(const pumit_vit *vit)
@@ -326,7 +331,7 @@ static pumit_status run_loss(pumit_tensor **loss, pumit__mim_terms *terms, pumit
     ctx->recording = true;
     PUMIT__TRY(make_mask(&m, ctx, parts, count));
     PUMIT__TRY(pumit__vit_pack_images(&pack, vit, images, count));
-    pumit_tensor *guessed = pumit__gather_rows(masked_hidden(vit, &pack, &m), m.masked);
+    pumit_tensor *guessed = masked_hidden(vit, &pack, &m, m.masked);
     if (terms) *terms = (pumit__mim_terms){0};
     *loss = loss_of(terms, head(vit, guessed), parts, count);
     return *loss ? PUMIT_OK : pumit__last_status();
@@ -401,7 +406,7 @@ static pumit_tensor *predict(pumit_vit *vit, pumit_tensor *image, const double s
         return NULL;
     const int64_t sequences[3] = {p.n, 1 + p.length, vit->dim},
                   shape[5] = {p.n, grid[0], grid[1], grid[2], vit->codes};
-    pumit_tensor *hidden = pumit__reshape(masked_hidden(vit, &pack, &m), 3, sequences);
+    pumit_tensor *hidden = pumit__reshape(masked_hidden(vit, &pack, &m, NULL), 3, sequences);
     hidden = pumit__slice(hidden, 1, 1, p.length);
     return pumit__reshape(pumit__softmax(head(vit, hidden)), 5, shape);
 }

@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* What a block is given beside x. */
-enum { COSINE, SINE, SHOWN, OFFSETS };
+enum { COSINE, SINE, SHOWN, OFFSETS, READ };
 
 /* ------------------------------------------------------------------------------------------- angles */
 
@@ -90,7 +90,7 @@ void pumit__vit_angles_destroy(pumit_vit *vit)
 
 typedef pumit__vit_block block;
 
-/* x + proj(attention). given: the angles and borders below. */
+/* x + proj(attention), of the rows that are read. */
 static pumit_tensor *attend(const pumit_vit *vit, const block *b, pumit_tensor *x,
                             pumit_tensor *const *given)
 {
@@ -102,6 +102,10 @@ static pumit_tensor *attend(const pumit_vit *vit, const block *b, pumit_tensor *
         pumit__norm_linears(x, b->norm1.weight, b->norm1.bias, PUMIT__VIT_EPS, 3, weights, biases);
     pumit_tensor *mixed = pumit__rope_attention(qkv, given[COSINE], given[SINE], skip, vit->heads,
                                                 scale, given[OFFSETS]);
+    if (given[READ]) {
+        x = pumit__gather_rows(x, given[READ]);
+        mixed = pumit__gather_rows(mixed, given[READ]);
+    }
     return pumit__add_linear(x, mixed, b->proj.weight, b->proj.bias);
 }
 
@@ -131,13 +135,9 @@ static void release_model(void *model)
     pumit__module_release(model);
 }
 
-pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
-                                       pumit_tensor *cosine, pumit_tensor *sine,
-                                       pumit_tensor *shown, pumit_tensor *offsets)
+static pumit_tensor *forward(pumit_vit *vit, pumit__stretch stretch, pumit_tensor *x)
 {
-    if (!x || !cosine || !sine) return NULL;
-    pumit__stretch stretch = {
-        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, shown, offsets}};
+    if (!x || !stretch.given[COSINE] || !stretch.given[SINE]) return NULL;
     if (vit->recompute) {
         stretch.model = pumit__module_retain(&vit->module);
         stretch.release = release_model;
@@ -145,4 +145,22 @@ pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *
     }
     const int64_t mark = pumit__scope_begin(x->ctx);
     return pumit__scope_end(x->ctx, mark, run_block(&stretch, x));
+}
+
+pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                       pumit_tensor *cosine, pumit_tensor *sine,
+                                       pumit_tensor *shown, pumit_tensor *offsets)
+{
+    const pumit__stretch stretch = {
+        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, shown, offsets}};
+    return forward(vit, stretch, x);
+}
+
+pumit_tensor *pumit__vit_block_rows(pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                    pumit_tensor *cosine, pumit_tensor *sine, pumit_tensor *offsets,
+                                    pumit_tensor *read)
+{
+    const pumit__stretch stretch = {
+        .run = run_block, .model = vit, .number = i, .given = {cosine, sine, NULL, offsets, read}};
+    return forward(vit, stretch, x);
 }

@@ -50,6 +50,10 @@ void pumit__vit_angles_destroy(pumit_vit *vit);
 pumit_tensor *pumit__vit_block_forward(pumit_vit *vit, int64_t i, pumit_tensor *x,
                                        pumit_tensor *cosine, pumit_tensor *sine,
                                        pumit_tensor *shown, pumit_tensor *offsets);
+/* Rows `read` (N, K) of I64 of what block i gives, all rows taking part: (N, K, dim). The others are not computed past attention. */
+pumit_tensor *pumit__vit_block_rows(pumit_vit *vit, int64_t i, pumit_tensor *x,
+                                    pumit_tensor *cosine, pumit_tensor *sine, pumit_tensor *offsets,
+                                    pumit_tensor *read);
 
 /* The class token in front of tokens (N, L, dim). */
 pumit_tensor *pumit__vit_with_class(const pumit_vit *vit, pumit_tensor *tokens);

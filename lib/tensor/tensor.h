@@ -37,7 +37,7 @@ typedef pumit_status (*pumit__backward_fn)(struct pumit__node *node, pumit_tenso
 #define PUMIT__NODE_INPUTS 9 /* norm_linears: x, the norm's two, three weights and biases */
 #define PUMIT__NODE_SAVED  6
 
-#define PUMIT__STRETCH_TENSORS 4
+#define PUMIT__STRETCH_TENSORS 5
 
 /* A stretch of a network as a function of one tensor, to be computed again in backward (recompute.h). */
 typedef struct pumit__stretch {
