@@ -32,6 +32,21 @@ static void keep_size(kernel_case *c)
     c->sparse |= volume(args->src_size) < volume(args->kernel); /* taps that reach nothing */
 }
 
+/* A source without points, all of whose outputs lie in the padding. */
+static void empty_source(kernel_case *c)
+{
+    pumit_conv_args *args = &c->args.conv;
+    const int64_t axis = random_below(c, 3);
+    for (int i = 0; i < 3; i++) {
+        args->kernel[i] = 3;
+        args->stride[i] = 1;
+        args->padding[i] = 2;
+        args->src_size[i] = i == axis ? 0 : 1 + random_below(c, 3);
+        args->dst_size[i] = args->src_size[i] + 2;
+    }
+    c->sparse = 1;
+}
+
 static void pick_conv(kernel_case *c)
 {
     static const int64_t sizes[KERNEL_LARGE][3] = {{5, 10, 10}, {16, 96, 96}, {80, 160, 160}};
@@ -55,6 +70,7 @@ static void pick_conv(kernel_case *c)
         c->sparse |= args->stride[i] > args->kernel[i];
     }
     if (!c->large && c->index % 3 == 0) keep_size(c);
+    if (!c->large && c->index % 32 == 31) empty_source(c);
     c->flops = 2.0 * (double)(args->n * volume(args->dst_size) * volume(args->kernel)) *
                (double)(args->in_channels * args->out_channels);
     describe(c,

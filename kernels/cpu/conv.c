@@ -128,7 +128,9 @@ const float *pumit__conv_block_columns(const pumit_conv_args *args, const pumit_
 
 int pumit__conv_empty(const pumit_conv_args *args, const pumit__conv_shape *shape)
 {
-    return shape->rows <= 0 || shape->columns <= 0 || args->out_channels <= 0;
+    const int64_t *size = args->src_size; /* without points: outputs may still lie in the padding */
+    return shape->rows <= 0 || shape->columns <= 0 || args->out_channels <= 0 || size[0] <= 0 ||
+           size[1] <= 0 || size[2] <= 0;
 }
 
 float *pumit__conv_block_buffer(pumit__cpu_device *device, const pumit__conv_shape *shape,
