@@ -280,6 +280,61 @@ START_TEST(devices_work_side_by_side)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------ the caller's OpenMP */
+
+/* A linear layer's product and a convolution, both by oneDNN's primitives; whether they are right. */
+static int layers_are_right(void *device)
+{
+    static const conv_shape shape = {2, 8, 24, {3, 16, 18}, {3, 3, 3}, {2, 2, 2}, {1, 1, 1}};
+    enum { ROWS = 50, SIZE = 300 };
+    float *a = noisy(ROWS * SIZE, 1), *b = noisy(SIZE * SIZE, 2);
+    float *c = noisy(ROWS * SIZE, 3), *ref = noisy(ROWS * SIZE, 4);
+    pumit_matmul_args args = {.a = a, .b = b, .c = c, .batch = 1, .m = ROWS, .n = SIZE, .k = SIZE};
+    args.lda = args.ldb = args.ldc = SIZE;
+    args.alpha = args.trans_b = 1;
+    int right = pumit__cpu.matmul(device, &args) == PUMIT_OK;
+    args.c = ref;
+    right = right && pumit__reference.matmul(NULL, &args) == PUMIT_OK;
+    for (int i = 0; i < ROWS * SIZE; i++) right = right && fabsf(c[i] - ref[i]) <= 1e-4f;
+    conv_problem p = make_problem(&shape);
+    int64_t count;
+    float *got = run_problem(&pumit__cpu, device, &p, &count);
+    float *expected = run_problem(&pumit__reference, NULL, &p, &count);
+    for (int64_t i = 0; i < count; i++)
+        right = right && fabsf(got[i] - expected[i]) <= 1e-4f * (1 + fabsf(expected[i]));
+    free_problem(&p);
+    float *const all[] = {a, b, c, ref, got, expected};
+    for (int i = 0; i < 6; i++) free(all[i]);
+    return right;
+}
+
+/* OpenMP may give teams of one there, although more are asked for; primitives made before are for more. */
+START_TEST(results_are_right_in_a_parallel_region)
+{
+    void *devices[2] = {open_device(3), open_device(3)};
+    int right = layers_are_right(devices[0]);
+#pragma omp parallel for num_threads(2) reduction(& : right)
+    for (int i = 0; i < 2; i++) right &= layers_are_right(devices[i]);
+    right &= layers_are_right(devices[1]);
+    for (int i = 0; i < 2; i++) pumit__cpu.close(devices[i]);
+    ck_assert(right);
+}
+END_TEST
+
+/* So does OMP_DYNAMIC where the machine has fewer cores, and OMP_MAX_ACTIVE_LEVELS=0. */
+START_TEST(results_are_right_whatever_OpenMP_is_told)
+{
+    void *device = open_device(omp_get_num_procs() + 3);
+    omp_set_dynamic(1);
+    ck_assert_msg(layers_are_right(device), "dynamic");
+    ck_assert_int_eq(omp_get_dynamic(), 1);
+    omp_set_dynamic(0);
+    omp_set_max_active_levels(0);
+    ck_assert_msg(layers_are_right(device), "no parallel regions");
+    pumit__cpu.close(device);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------------ attention */
 
 #define TOKENS 1237
@@ -352,6 +407,8 @@ Suite *suite_cpu(void)
     TCase *threads = tcase_create("threads");
     tcase_set_timeout(threads, 120);
     tcase_add_test(threads, devices_work_side_by_side);
+    tcase_add_test(threads, results_are_right_in_a_parallel_region);
+    tcase_add_test(threads, results_are_right_whatever_OpenMP_is_told);
     tcase_add_test(threads, attention_is_the_same_for_any_threads);
     suite_add_tcase(suite, threads);
     return suite;

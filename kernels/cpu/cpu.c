@@ -127,16 +127,25 @@ static pumit_status cpu_synchronize(void *device)
     return PUMIT_OK;
 }
 
-/* Each kernel runs with its device's thread count; the caller's own setting is put back after. */
+/** Threads that a team really gets here: one where OpenMP allows no further parallel region within the caller's. */
+static int team_of(const pumit__cpu_device *device)
+{
+    return omp_get_active_level() < omp_get_max_active_levels() ? device->threads : 1;
+}
+
+/* Each kernel runs with its device's thread count, and no team is smaller than was asked for, since oneDNN's primitives
+ * then leave out what the missing threads had to do; the caller's own settings are put back after. */
 #define PUMIT_KERNEL(kernel, family, summary)                                                      \
     static pumit_status run_##kernel(void *opened, const pumit_##family##_args *args)              \
     {                                                                                              \
         pumit__cpu_device *device = opened;                                                        \
         if (!chosen.kernel) return PUMIT_DECLINED;                                                 \
-        const int caller = omp_get_max_threads();                                                  \
-        omp_set_num_threads(device->threads);                                                      \
+        const int threads = omp_get_max_threads(), dynamic = omp_get_dynamic();                    \
+        omp_set_num_threads(team_of(device));                                                      \
+        omp_set_dynamic(0);                                                                        \
         const pumit_status status = chosen.kernel(device, args);                                   \
-        omp_set_num_threads(caller);                                                               \
+        omp_set_dynamic(dynamic);                                                                  \
+        omp_set_num_threads(threads);                                                              \
         return status;                                                                             \
     }
 #include <pumit/oplist.inc>

@@ -2,6 +2,7 @@
 /* oneDNN's engine and the cache of primitives. */
 #include "kernels/cpu/dnnl.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +52,8 @@ static pumit__dnnl_entry *look_up(pumit__cpu_dnnl *dnnl, pumit__dnnl_make make, 
     pumit__dnnl_entry *oldest = &dnnl->entries[0];
     for (size_t i = 0; i < sizeof dnnl->entries / sizeof *dnnl->entries; i++) {
         pumit__dnnl_entry *entry = &dnnl->entries[i];
-        if (entry->last_use && entry->make == make && memcmp(entry->key, key, bytes) == 0)
+        if (entry->last_use && entry->make == make && entry->threads == omp_get_max_threads() &&
+            memcmp(entry->key, key, bytes) == 0)
             return entry;
         if (entry->last_use < oldest->last_use) oldest = entry;
     }
@@ -69,6 +71,7 @@ pumit_status pumit__dnnl_find(pumit__dnnl_entry **out, pumit__cpu_device *device
         status = make(entry, device->dnnl, key);
         if (status == dnnl_success) {
             entry->make = make;
+            entry->threads = omp_get_max_threads();
             memcpy(entry->key, key, bytes);
         } else {
             clear_entry(entry);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What convolutions and products through oneDNN, 2.6 or 3.x, share: primitives that are kept per shape, the least
- * recently used goes. They are made for the device's thread count. */
+ * recently used goes. They are made for a thread count: the device's, or 1 where OpenMP allows no team. */
 #ifndef PUMIT_KERNELS_CPU_DNNL_H
 #define PUMIT_KERNELS_CPU_DNNL_H
 
@@ -28,6 +28,7 @@ typedef dnnl_status_t (*pumit__dnnl_make)(pumit__dnnl_entry *entry, const pumit_
 struct pumit__dnnl_entry {
     char key[PUMIT__DNNL_KEY];
     pumit__dnnl_make make;
+    int threads;
     uint64_t last_use;                   /* 0: free */
     dnnl_primitive_t primitive, reorder; /* reorder NULL: none is needed */
     dnnl_memory_t memory[PUMIT__DNNL_MEMORIES];
